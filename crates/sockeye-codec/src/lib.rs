@@ -1,0 +1,1 @@
+//! A WebSocket codec without IO.

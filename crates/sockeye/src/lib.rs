@@ -1,0 +1,2 @@
+//! A WebSocket engine.
+#![forbid(unsafe_code)]
