@@ -1,2 +1,50 @@
-//! The `sockeye` command.
-fn main() {}
+//! The `sockeye` command: serves WebSocket and shows what the engine can do.
+
+mod apps;
+mod demo;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// A WebSocket engine: serve with it, and see how fast it is.
+///
+/// Logs go to stderr; RUST_LOG sets how much (error, warn, info, debug), the default is warn.
+#[derive(Debug, Parser)]
+#[command(name = "sockeye", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a server until SIGINT or SIGTERM, which close every connection with 1001
+    Serve(serve::Options),
+    /// Run a server and a load against it in this process, for ten seconds
+    Demo(demo::Options),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| "warn".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let result = match cli.command {
+        Command::Serve(options) => serve::run(&options),
+        Command::Demo(options) => demo::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sockeye: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

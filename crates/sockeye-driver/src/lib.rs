@@ -1,1 +1,211 @@
-//! How the bytes move.
+//! How the bytes move. This crate knows sockets and nothing of WebSocket; the engine above knows
+//! WebSocket and nothing of sockets. Between them is the seam: [`Driver`], [`Tx`] and [`Sink`].
+//!
+//! ```text
+//!             turn(until, sink)
+//!   engine ────────────────────► Driver        waits, receives, accepts
+//!      ▲                            │
+//!      │  received(tx, id, bytes)   │          the bytes are lent for the call
+//!      └──────────── Sink ◄─────────┘
+//!      │
+//!      └─ out, flush, write, send_shared, close ──► Tx        sends, or keeps what the kernel
+//!                                                             does not take yet (the backlog)
+//! ```
+//!
+//! What every driver promises:
+//! 1. **Completion-shaped.** [`Sink::received`] lends bytes that have landed; a driver that is told
+//!    only of readiness does the read itself.
+//! 2. **No re-entrance.** A [`Tx`] method never calls the [`Sink`]; what it finds out (a reset, say)
+//!    is reported within the next [`Driver::turn`].
+//! 3. **Ids do not lie.** A [`ConnId`] has a generation: one that was closed is dead for ever, and
+//!    every method takes a dead one and does nothing.
+//! 4. **Order.** Bytes for one connection leave in the order in which they were given, whichever
+//!    method they were given to.
+//! 5. **Bounded turns.** A turn reads at most [`Config::receive_budget_bytes`] from one connection
+//!    and accepts at most [`Config::accept_budget`] new ones.
+//! 6. [`Sink::closed`] comes exactly once for each id that was accepted, connected or connecting,
+//!    unless the sink aborted it: after [`Close::Abort`] the id is dead at once, without a call.
+//! 7. A driver never drops bytes. How long a backlog may grow is for the engine to say: each method
+//!    that sends returns the bytes that now wait.
+
+mod epoll;
+mod net;
+mod outbuf;
+mod slots;
+
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+pub use epoll::{Epoll, EpollTx};
+pub use net::Bound;
+pub use slots::{ConnId, SideTable};
+
+/// A backend: waits for the kernel, moves the bytes.
+pub trait Driver {
+    /// Its sending half.
+    type Tx: Tx;
+
+    /// Waits until something happens or `until` has passed (`None`: for as long as it takes), then
+    /// tells the sink all that has happened.
+    ///
+    /// # Errors
+    /// The kernel's, where the whole driver is broken; a connection's errors go to the sink.
+    fn turn<S: Sink<Self::Tx>>(&mut self, until: Option<Instant>, sink: &mut S) -> io::Result<()>;
+
+    /// The sending half, for what does not come out of a callback: timers, mail, broadcasts.
+    fn tx(&mut self) -> &mut Self::Tx;
+
+    /// Accepts from this listener until [`Tx::stop_listening`].
+    ///
+    /// # Errors
+    /// The kernel's refusal to watch it.
+    fn listen(&mut self, listener: TcpListener) -> io::Result<()>;
+
+    /// Ends a [`turn`](Self::turn) that waits, from any thread.
+    fn waker(&self) -> Waker;
+
+    /// Becomes readable when a turn would find work, so that the driver can sit in another loop.
+    fn as_fd(&self) -> BorrowedFd<'_>;
+}
+
+/// What a driver tells; implemented by the engine.
+pub trait Sink<T: Tx> {
+    /// A peer connected to the listener.
+    fn accepted(&mut self, tx: &mut T, id: ConnId, peer: SocketAddr);
+
+    /// A [`Tx::connect`] succeeded.
+    fn connected(&mut self, tx: &mut T, id: ConnId);
+
+    /// Bytes came in. They are the sink's to change, until it returns.
+    fn received(&mut self, tx: &mut T, id: ConnId, bytes: &mut [u8]);
+
+    /// The backlog was above [`Config::backlog_low_bytes`] and has fallen to it or below.
+    fn drained(&mut self, tx: &mut T, id: ConnId);
+
+    /// The connection is gone and the id is dead.
+    fn closed(&mut self, tx: &mut T, id: ConnId, why: Closed);
+}
+
+/// The sending half of a [`Driver`].
+pub trait Tx {
+    /// The time, read once a turn.
+    fn now(&self) -> Instant;
+
+    /// Begins to connect: [`Sink::connected`] or [`Sink::closed`] follows.
+    ///
+    /// # Errors
+    /// What can be told at once, such as an unreachable network or no file descriptors.
+    fn connect(&mut self, to: SocketAddr) -> io::Result<ConnId>;
+
+    /// Lends an empty block to append to; it goes back by [`flush`](Self::flush). One block is out
+    /// at a time.
+    fn out(&mut self, id: ConnId) -> Vec<u8>;
+
+    /// Takes the block of [`out`](Self::out) back and sends what is in it, in one send. Returns the
+    /// bytes that wait, for this connection, for the kernel to take them: 0 if all is gone.
+    fn flush(&mut self, id: ConnId, block: Vec<u8>) -> usize;
+
+    /// Sends the parts in one call without copying what the kernel takes. Returns the bytes that
+    /// wait.
+    fn write(&mut self, id: ConnId, parts: &[IoSlice<'_>]) -> usize;
+
+    /// Sends bytes that many connections share; what must wait shares them too. Returns the bytes
+    /// that wait.
+    fn send_shared(&mut self, id: ConnId, bytes: &Bytes) -> usize;
+
+    /// The bytes that wait.
+    fn backlog_bytes(&self, id: ConnId) -> usize;
+
+    /// The peer's address; asks the kernel each time.
+    fn peer_addr(&self, id: ConnId) -> Option<SocketAddr>;
+
+    /// Inbound pause: with `false` nothing more is received from this connection, and the peer is
+    /// held up by TCP, until it is `true` again. A peer that goes away meanwhile is noticed then.
+    fn set_recv(&mut self, id: ConnId, on: bool);
+
+    /// Closes a connection.
+    fn close(&mut self, id: ConnId, how: Close);
+
+    /// Stops accepting and closes the listener.
+    fn stop_listening(&mut self);
+}
+
+/// How [`Tx::close`] ends a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// Sends what waits, then FIN; discards what comes until the peer's FIN, then closes, so that
+    /// no reset overtakes the last bytes. [`Sink::closed`] follows. The peer may never send its
+    /// FIN: the engine bounds the wait and then aborts.
+    Graceful,
+    /// Closes at once. The id is dead, and no call follows.
+    Abort,
+}
+
+/// Why a connection is gone.
+#[derive(Debug)]
+pub enum Closed {
+    /// The peer sent its FIN.
+    Eof,
+    /// It could not be reached, or was reset.
+    Error(io::Error),
+}
+
+/// What a driver may hold and do.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The one buffer that all connections of the driver receive into.
+    pub receive_buffer_bytes: usize,
+    /// How much one connection may deliver in one turn; then others have theirs.
+    pub receive_budget_bytes: usize,
+    /// New connections in one turn.
+    pub accept_budget: usize,
+    /// Connections at a time; more wait in the listener's queue.
+    pub connections_max: usize,
+    /// How long to leave the listener alone when there is no file descriptor or memory for a new
+    /// connection.
+    pub accept_backoff: Duration,
+    /// The mark for [`Sink::drained`].
+    pub backlog_low_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            receive_buffer_bytes: 256 << 10,
+            receive_budget_bytes: 512 << 10,
+            accept_budget: 64,
+            connections_max: 4_000_000,
+            accept_backoff: Duration::from_millis(100),
+            backlog_low_bytes: 16 << 10,
+        }
+    }
+}
+
+/// Ends the turn of a driver that waits; usable from any thread.
+#[derive(Clone)]
+pub struct Waker(Arc<dyn Fn() -> io::Result<()> + Send + Sync>);
+
+impl Waker {
+    pub(crate) fn new(wake: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(wake))
+    }
+
+    /// Wakes the driver; once is enough for any number of calls.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn wake(&self) -> io::Result<()> {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Waker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Waker")
+    }
+}

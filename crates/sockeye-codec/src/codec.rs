@@ -1,0 +1,94 @@
+//! What all connections of one role on one thread share: limits, and buffers that only the
+//! connection in hand uses.
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use crate::decode::{Partial, Scratch};
+use crate::frame::Role;
+use crate::mask::MaskingKey;
+
+/// What a peer may make us hold or count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Payload bytes of a whole message, over all its frames (default 16 MiB).
+    pub message_bytes_max: u64,
+    /// Payload bytes of one frame (default 16 MiB).
+    pub frame_bytes_max: u64,
+    /// Frames of one message, empty ones too (default 131,072).
+    pub fragments_per_message_max: u32,
+    /// Bytes of spare buffers that wait for the next message that arrives in pieces (default 4 MiB
+    /// for each [`Codec`]).
+    pub spare_bytes_max: usize,
+}
+
+impl Limits {
+    /// The longest message in one frame.
+    #[inline]
+    pub(crate) fn whole_bytes_max(&self) -> u64 {
+        self.message_bytes_max.min(self.frame_bytes_max)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: 16 << 20,
+            frame_bytes_max: 16 << 20,
+            fragments_per_message_max: 1 << 17,
+            spare_bytes_max: 4 << 20,
+        }
+    }
+}
+
+/// One for each event loop and role; every [`Connection`](crate::Connection) of the loop is given
+/// it in turn. It holds the limits, the source of masking keys, and the scratch space that would
+/// cost each idle connection memory if it were its own.
+#[derive(Debug)]
+pub struct Codec {
+    pub(crate) role: Role,
+    pub(crate) limits: Limits,
+    pub(crate) scratch: Scratch,
+    masking_keys: Option<Box<StdRng>>,
+}
+
+impl Codec {
+    /// For the connections of a server.
+    pub fn server(limits: Limits) -> Self {
+        Self { role: Role::Server, limits, scratch: Scratch::default(), masking_keys: None }
+    }
+
+    /// For the connections of a client. Masking keys come from a cryptographic generator with this
+    /// seed: "The masking key MUST be derived from a strong source of entropy" (section 5.3), so
+    /// take the seed from the operating system.
+    pub fn client(limits: Limits, seed: [u8; 32]) -> Self {
+        let masking_keys = Some(Box::new(StdRng::from_seed(seed)));
+        Self { role: Role::Client, limits, scratch: Scratch::default(), masking_keys }
+    }
+
+    /// Which end we are.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The limits.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// A fresh key for the next frame; `None` for a server, which must not mask (section 5.1).
+    #[inline]
+    pub fn next_masking_key(&mut self) -> Option<MaskingKey> {
+        self.masking_keys.as_mut().map(|keys| keys.random())
+    }
+
+    /// Takes back the message that was lent out last.
+    pub(crate) fn take_back(&mut self) {
+        if let Some(lent) = self.scratch.lent.take() {
+            self.release(lent);
+        }
+    }
+
+    pub(crate) fn release(&mut self, partial: Box<Partial>) {
+        self.scratch.release(partial, self.limits.spare_bytes_max);
+    }
+}

@@ -1,0 +1,256 @@
+//! The protocol state machine of one connection: `Open`, then `Closing` once our close frame has
+//! left, then `Closed`. Answers pings and close frames by itself, keeps the order of fragments and
+//! the limits, and turns the first violation into its close frame.
+
+use crate::close::{CloseCode, CloseFrame};
+use crate::codec::Codec;
+use crate::decode::{Decoded, Decoder};
+use crate::encode;
+use crate::error::{ProtocolError, SendError};
+use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, OpCode};
+use crate::mask::MaskingKey;
+use crate::message::{Chunk, DataKind, Message};
+
+/// What came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A whole message.
+    Message(Message<'a>),
+    /// A piece of a message ([streaming mode](Connection::streaming)).
+    Chunk(Chunk<'a>),
+    /// A whole message with RSV1 set, where [an extension](Connection::allow_rsv1) gives that a
+    /// meaning. The payload is as it came, unmasked; whether text is UTF-8 is for the extension to
+    /// check once it has undone its work. In streaming mode such a message comes in chunks.
+    Extension(DataKind, &'a [u8]),
+    /// A ping with its payload; its pong has been written.
+    Ping(&'a [u8]),
+    /// A pong with its payload, asked for or not.
+    Pong(&'a [u8]),
+    /// The peer's close frame; the answer has been written unless it was the answer to ours. No
+    /// event follows.
+    Close(Option<CloseFrame<'a>>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    Open,
+    /// Our close frame has been written, the peer's has not come.
+    Closing,
+    /// Both have, or the connection failed: what comes is discarded.
+    Closed,
+}
+
+/// One connection, past its handshake. 16 bytes while nothing is under way.
+///
+/// Nothing leaves by itself: answers are appended to the buffer that the caller gives.
+#[derive(Debug, Default)]
+pub struct Connection {
+    decoder: Decoder,
+    state: State,
+}
+
+impl Connection {
+    /// An open connection that gets whole messages.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Hands out messages in [chunks](Event::Chunk) as they arrive instead of whole: nothing is put
+    /// together, so a message of any length takes no memory. The limits apply all the same.
+    #[must_use]
+    pub const fn streaming(mut self) -> Self {
+        self.decoder.stream = true;
+        self
+    }
+
+    /// An extension that uses RSV1 was negotiated: such messages come as [`Event::Extension`].
+    #[must_use]
+    pub const fn allow_rsv1(mut self) -> Self {
+        self.decoder.rsv1 = true;
+        self
+    }
+
+    /// Takes bytes off the front of `input` up to and including the next event, and appends what
+    /// the protocol answers by itself to `out`. `None`: the input is used up; what was not a whole
+    /// frame is kept. The event is borrowed from `input` or `codec`: let go of it, then call again.
+    ///
+    /// # Errors
+    /// The peer's violation, once. Its close frame is in `out`; send that, then close the transport
+    /// (RFC 6455 section 7.1.7).
+    #[inline]
+    pub fn receive<'c, 'i: 'c>(
+        &mut self,
+        codec: &'c mut Codec,
+        input: &mut &'i mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Event<'c>>, ProtocolError> {
+        if self.state == State::Closed {
+            *input = &mut [];
+            return Ok(None);
+        }
+        // Drawn before it is known to be needed: the event borrows the codec. Free for a server.
+        let key = codec.next_masking_key();
+        match self.decoder.next(codec, input) {
+            Ok(None) => Ok(None),
+            Ok(Some(Decoded::Message(message))) => Ok(Some(Event::Message(message))),
+            Ok(Some(Decoded::Chunk(chunk))) => Ok(Some(Event::Chunk(chunk))),
+            Ok(Some(Decoded::Extension(kind, payload))) => {
+                Ok(Some(Event::Extension(kind, payload)))
+            }
+            Ok(Some(Decoded::Control(opcode, payload))) => {
+                self.handle_control(opcode, payload, out, key).map(Some)
+            }
+            Err(error) => Err(self.fail(error, out, key)),
+        }
+    }
+
+    #[inline(never)]
+    fn handle_control<'a>(
+        &mut self,
+        opcode: OpCode,
+        payload: &'a [u8],
+        out: &mut Vec<u8>,
+        key: Option<MaskingKey>,
+    ) -> Result<Event<'a>, ProtocolError> {
+        match opcode {
+            OpCode::Close => {
+                let frame =
+                    CloseFrame::parse(payload).map_err(|error| self.fail(error, out, key))?;
+                if self.state == State::Open {
+                    // Section 5.5.1: "MUST send a Close frame in response", "typically echos the
+                    // status code it received".
+                    let echo = frame.map(|frame| CloseFrame { reason: "", ..frame });
+                    encode::close(out, echo, key);
+                }
+                self.end();
+                Ok(Event::Close(frame))
+            }
+            OpCode::Ping => {
+                // Section 5.5.3: "identical Application data". Not after our close frame: see
+                // docs/decisions/0003-no-pong-after-close.md.
+                if self.state == State::Open {
+                    encode::frame(out, true, OpCode::Pong, payload, key);
+                }
+                Ok(Event::Ping(payload))
+            }
+            _ => Ok(Event::Pong(payload)),
+        }
+    }
+
+    fn fail(
+        &mut self,
+        error: ProtocolError,
+        out: &mut Vec<u8>,
+        key: Option<MaskingKey>,
+    ) -> ProtocolError {
+        if self.state == State::Open {
+            let close = CloseFrame { code: error.close_code(), reason: error.reason() };
+            encode::close(out, Some(close), key);
+        }
+        self.end();
+        error
+    }
+
+    fn end(&mut self) {
+        self.state = State::Closed;
+        self.decoder.reset();
+    }
+
+    /// Appends a whole message. A client draws the masking key from
+    /// [`Codec::next_masking_key`]; a server has none.
+    ///
+    /// # Errors
+    /// A close frame has been sent or received.
+    #[inline]
+    pub fn send<'a>(
+        &mut self,
+        message: impl Into<Message<'a>>,
+        masking_key: Option<MaskingKey>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        self.check_open()?;
+        encode::message(out, message.into(), masking_key);
+        Ok(())
+    }
+
+    /// Appends a ping.
+    ///
+    /// # Errors
+    /// A close frame has been sent or received, or the payload has more than 125 bytes.
+    pub fn ping(
+        &mut self,
+        payload: &[u8],
+        masking_key: Option<MaskingKey>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        self.control(OpCode::Ping, payload, masking_key, out)
+    }
+
+    /// Appends a pong that nobody asked for: "a unidirectional heartbeat" (section 5.5.3).
+    ///
+    /// # Errors
+    /// A close frame has been sent or received, or the payload has more than 125 bytes.
+    pub fn pong(
+        &mut self,
+        payload: &[u8],
+        masking_key: Option<MaskingKey>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        self.control(OpCode::Pong, payload, masking_key, out)
+    }
+
+    fn control(
+        &mut self,
+        opcode: OpCode,
+        payload: &[u8],
+        masking_key: Option<MaskingKey>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        self.check_open()?;
+        if payload.len() > CONTROL_PAYLOAD_BYTES_MAX {
+            return Err(SendError::ControlTooLong);
+        }
+        encode::frame(out, true, opcode, payload, masking_key);
+        Ok(())
+    }
+
+    /// Begins the closing handshake: appends a close frame with a code and a reason of at most 123
+    /// bytes. Nothing may follow it; messages still come until the peer's close frame does.
+    ///
+    /// # Errors
+    /// A close frame has been sent or received before, or this one must not be sent.
+    pub fn close(
+        &mut self,
+        code: CloseCode,
+        reason: &str,
+        masking_key: Option<MaskingKey>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        self.check_open()?;
+        let close = CloseFrame { code, reason };
+        close.check()?;
+        encode::close(out, Some(close), masking_key);
+        self.state = State::Closing;
+        Ok(())
+    }
+
+    #[inline]
+    fn check_open(&self) -> Result<(), SendError> {
+        if self.is_open() { Ok(()) } else { Err(SendError::Closed) }
+    }
+
+    /// No close frame has been sent or received.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// The closing handshake is done, or the connection failed: the transport may be closed, a
+    /// server's at once (section 7.1.1).
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+}

@@ -1,0 +1,480 @@
+//! Frames in: header, payload, message. Borrows from the input what arrived whole and spills only
+//! what did not: a partial header, or a message in several frames or reads.
+//!
+//! Each byte is looked at once, however the input is cut: a header is parsed when its last byte is
+//! there, a payload is unmasked and checked as it lands.
+
+use std::mem;
+
+use crate::arch::Text;
+use crate::codec::{Codec, Limits};
+use crate::error::ProtocolError;
+use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, FIN, FrameHeader, HEADER_BYTES_MAX, OpCode, Role};
+use crate::mask::{self, MaskingKey};
+use crate::message::{Chunk, DataKind, Message};
+use crate::utf8::{self, Utf8Stream};
+
+/// What we reserve for a message beyond the bytes of it that have arrived, at most; a declared
+/// length alone reserves nothing.
+const RESERVE_AHEAD_BYTES: u64 = 64 << 10;
+
+const FIN_TEXT: u8 = FIN | OpCode::Text as u8;
+const FIN_BINARY: u8 = FIN | OpCode::Binary as u8;
+
+/// What the next bytes of the input were.
+pub(crate) enum Decoded<'a> {
+    Message(Message<'a>),
+    Chunk(Chunk<'a>),
+    /// RSV1 was set on the first frame: the payload is the extension's to make sense of.
+    Extension(DataKind, &'a [u8]),
+    Control(OpCode, &'a [u8]),
+}
+
+/// The state of one connection's input: nothing but flags between messages.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    partial: Option<Box<Partial>>,
+    pub(crate) stream: bool,
+    pub(crate) rsv1: bool,
+}
+
+/// A frame or message that has begun and not ended.
+#[derive(Debug, Default)]
+pub(crate) struct Partial {
+    /// `header[..header_len]` has arrived; 0 unless we are inside a header.
+    header: [u8; HEADER_BYTES_MAX],
+    header_len: u8,
+    /// The frame whose payload is under way.
+    frame: Option<PartialFrame>,
+    /// The message under way, from its first frame's header to its last frame's last byte.
+    message: Option<PartialMessage>,
+    /// The payload so far of a control frame, which may stand between the frames of a message.
+    control: ControlPayload,
+    text: Text,
+    binary: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct PartialFrame {
+    opcode: OpCode,
+    fin: bool,
+    /// Turned so that its first byte masks the next byte of the payload; zero for none.
+    key: MaskingKey,
+    remaining: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct PartialMessage {
+    kind: DataKind,
+    extension: bool,
+    fragments: u32,
+    /// The declared payload bytes of all frames so far.
+    bytes: u64,
+    /// Streaming mode: the text so far.
+    utf8: Utf8Stream,
+    /// Streaming mode: a chunk was handed out.
+    begun: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ControlPayload {
+    bytes: [u8; CONTROL_PAYLOAD_BYTES_MAX],
+    len: u8,
+}
+
+impl Default for ControlPayload {
+    fn default() -> Self {
+        Self { bytes: [0; CONTROL_PAYLOAD_BYTES_MAX], len: 0 }
+    }
+}
+
+/// Buffers that belong to no connection: a message that was put together is lent from here until
+/// the next one is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) lent: Option<Box<Partial>>,
+    control: ControlPayload,
+    #[expect(clippy::vec_box, reason = "a connection holds the pointer; moving it must be cheap")]
+    spare: Vec<Box<Partial>>,
+    spare_bytes: usize,
+}
+
+impl Scratch {
+    fn take(&mut self) -> Box<Partial> {
+        match self.spare.pop() {
+            Some(partial) => {
+                self.spare_bytes -= partial.bytes();
+                partial
+            }
+            None => Box::default(),
+        }
+    }
+
+    pub(crate) fn release(&mut self, mut partial: Box<Partial>, spare_bytes_max: usize) {
+        let bytes = partial.bytes();
+        if self.spare_bytes + bytes <= spare_bytes_max {
+            partial.clear();
+            self.spare_bytes += bytes;
+            self.spare.push(partial);
+        }
+    }
+}
+
+impl Partial {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.text.capacity() + self.binary.capacity()
+    }
+
+    fn clear(&mut self) {
+        self.header_len = 0;
+        self.frame = None;
+        self.message = None;
+        self.text.clear();
+        self.binary.clear();
+    }
+
+    fn is_idle(&self) -> bool {
+        self.header_len == 0 && self.frame.is_none() && self.message.is_none()
+    }
+}
+
+impl Decoder {
+    /// The next message, chunk or control frame; `None` when the input is used up.
+    #[inline]
+    pub(crate) fn next<'c, 'i: 'c>(
+        &mut self,
+        codec: &'c mut Codec,
+        input: &mut &'i mut [u8],
+    ) -> Result<Option<Decoded<'c>>, ProtocolError> {
+        // A short message in one frame that is all there: most of what most applications get.
+        if self.partial.is_none() && !self.stream {
+            let (mask_bit, header_len) = match codec.role {
+                Role::Server => (0x80, 6),
+                Role::Client => (0x00, 2),
+            };
+            if let [first @ (FIN_TEXT | FIN_BINARY), second, ..] = **input
+                && let payload_len = usize::from(second ^ mask_bit)
+                && payload_len <= CONTROL_PAYLOAD_BYTES_MAX
+                && payload_len as u64 <= codec.limits.whole_bytes_max()
+                && header_len + payload_len <= input.len()
+            {
+                let (header, payload) =
+                    take(input, header_len + payload_len).split_at_mut(header_len);
+                let key = header[2..].first_chunk().copied();
+                let kind = if first == FIN_TEXT { DataKind::Text } else { DataKind::Binary };
+                return Ok(Some(Decoded::Message(whole_message(kind, payload, key)?)));
+            }
+        }
+        self.next_of_any(codec, input)
+    }
+
+    /// [`next`](Self::next) for every frame there is.
+    fn next_of_any<'c, 'i: 'c>(
+        &mut self,
+        codec: &'c mut Codec,
+        input: &mut &'i mut [u8],
+    ) -> Result<Option<Decoded<'c>>, ProtocolError> {
+        codec.take_back();
+        loop {
+            if let Some(partial) = self.partial.as_deref_mut()
+                && let Some(frame) = partial.frame
+            {
+                if frame.remaining > 0 && input.is_empty() {
+                    return Ok(None);
+                }
+                match partial.land(frame, self.stream, input)? {
+                    Landed::Nothing => {}
+                    Landed::Chunk(chunk) => {
+                        self.settle(codec);
+                        return Ok(Some(Decoded::Chunk(chunk)));
+                    }
+                    Landed::Control => {
+                        codec.scratch.control = mem::take(&mut partial.control);
+                        self.settle(codec);
+                        let payload = codec.scratch.control.as_bytes();
+                        return Ok(Some(Decoded::Control(frame.opcode, payload)));
+                    }
+                    Landed::Message(message) => return self.lend(message, codec).map(Some),
+                }
+                continue;
+            }
+            let Some(header) = self.header(codec, input)? else { return Ok(None) };
+            let message = self.message_after(&header, &codec.limits)?;
+            let borrows = match message {
+                Some(_) => header.fin && header.opcode != OpCode::Continuation && !self.stream,
+                None => true,
+            };
+            if borrows && header.payload_len <= input.len() as u64 {
+                self.settle(codec);
+                let payload = take(input, header.payload_len as usize);
+                return whole_frame(&header, payload).map(Some);
+            }
+            let partial = self.partial.get_or_insert_with(|| codec.scratch.take());
+            partial.frame = Some(PartialFrame {
+                opcode: header.opcode,
+                fin: header.fin,
+                key: header.masking_key.unwrap_or_default(),
+                remaining: header.payload_len,
+            });
+            if message.is_some() {
+                partial.message = message;
+            }
+        }
+    }
+
+    /// The next header; what there is of it is kept if it is not whole.
+    fn header(
+        &mut self,
+        codec: &mut Codec,
+        input: &mut &mut [u8],
+    ) -> Result<Option<FrameHeader>, ProtocolError> {
+        let spilled = self.partial.as_ref().map_or(0, |partial| partial.header_len);
+        if spilled == 0 {
+            if let Some((header, len)) = FrameHeader::parse(input, codec.role)? {
+                take(input, len);
+                return Ok(Some(header));
+            }
+            if input.is_empty() {
+                return Ok(None);
+            }
+        }
+        let partial = self.partial.get_or_insert_with(|| codec.scratch.take());
+        loop {
+            let have = usize::from(partial.header_len);
+            let need = if have < 2 { 2 } else { FrameHeader::len_from(partial.header[1]) };
+            let piece = take(input, (need - have).min(input.len()));
+            let now = have + piece.len();
+            partial.header[have..now].copy_from_slice(piece);
+            partial.header_len = now as u8;
+            // Parsed when two bytes are there, which tell the length, and when all are.
+            let parsed = FrameHeader::parse(&partial.header[..now], codec.role)?;
+            if let Some((header, _)) = parsed {
+                partial.header_len = 0;
+                return Ok(Some(header));
+            }
+            if input.is_empty() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The message that a data frame begins or goes on with; `None` for a control frame. Checks the
+    /// order of fragments (section 5.4) and the limits, before a byte of the payload is taken.
+    fn message_after(
+        &self,
+        header: &FrameHeader,
+        limits: &Limits,
+    ) -> Result<Option<PartialMessage>, ProtocolError> {
+        if header.opcode.is_control() {
+            return Ok(None);
+        }
+        // Section 5.2 with RFC 7692 section 6: RSV1 only where it was negotiated, and only on the
+        // first frame of a message.
+        if header.rsv1 && (!self.rsv1 || header.opcode == OpCode::Continuation) {
+            return Err(ProtocolError::ReservedBits);
+        }
+        let before = self.partial.as_ref().and_then(|partial| partial.message);
+        let kind = match (header.opcode, before) {
+            (OpCode::Continuation, None) => return Err(ProtocolError::ContinuationWithoutStart),
+            (OpCode::Continuation, Some(message)) => message.kind,
+            (_, Some(_)) => return Err(ProtocolError::MessageInterleaved),
+            (OpCode::Text, None) => DataKind::Text,
+            (_, None) => DataKind::Binary,
+        };
+        let mut message = before.unwrap_or(PartialMessage {
+            kind,
+            extension: header.rsv1,
+            fragments: 0,
+            bytes: 0,
+            utf8: Utf8Stream::default(),
+            begun: false,
+        });
+        // Each addend is below 2^63, the sum so far is within the limit: see CVE-2020-27813 for
+        // what a wrapped sum does.
+        message.bytes = message.bytes.saturating_add(header.payload_len);
+        message.fragments += 1;
+        if header.payload_len > limits.frame_bytes_max {
+            return Err(ProtocolError::FrameTooLarge);
+        }
+        if message.bytes > limits.message_bytes_max {
+            return Err(ProtocolError::MessageTooLarge);
+        }
+        if message.fragments > limits.fragments_per_message_max {
+            return Err(ProtocolError::TooManyFragments);
+        }
+        Ok(Some(message))
+    }
+
+    /// Hands out a message that was put together, from the scratch space: the connection itself is
+    /// free again.
+    fn lend<'c>(
+        &mut self,
+        message: PartialMessage,
+        codec: &'c mut Codec,
+    ) -> Result<Decoded<'c>, ProtocolError> {
+        codec.scratch.lent = self.partial.take();
+        let lent = codec.scratch.lent.get_or_insert_default();
+        Ok(match message {
+            PartialMessage { extension: true, kind, .. } => {
+                Decoded::Extension(kind, &lent.binary)
+            }
+            PartialMessage { kind: DataKind::Binary, .. } => {
+                Decoded::Message(Message::Binary(&lent.binary))
+            }
+            PartialMessage { kind: DataKind::Text, .. } => {
+                let text = lent.text.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
+                Decoded::Message(Message::Text(text))
+            }
+        })
+    }
+
+    /// Gives the partial state back when nothing is under way any more.
+    fn settle(&mut self, codec: &mut Codec) {
+        if let Some(partial) = self.partial.take_if(|partial| partial.is_idle()) {
+            codec.release(partial);
+        }
+    }
+
+    /// Drops all that is under way, when the connection ends.
+    pub(crate) fn reset(&mut self) {
+        self.partial = None;
+    }
+}
+
+/// What a piece of payload completed.
+enum Landed<'i> {
+    Nothing,
+    Chunk(Chunk<'i>),
+    Control,
+    Message(PartialMessage),
+}
+
+impl Partial {
+    /// Takes what the input has of the frame under way.
+    fn land<'i>(
+        &mut self,
+        frame: PartialFrame,
+        stream: bool,
+        input: &mut &'i mut [u8],
+    ) -> Result<Landed<'i>, ProtocolError> {
+        let len = frame.remaining.min(input.len() as u64);
+        let piece = take(input, len as usize);
+        let remaining = frame.remaining - len;
+        self.frame = (remaining > 0).then(|| PartialFrame {
+            key: mask::rotate(frame.key, piece.len()),
+            remaining,
+            ..frame
+        });
+        if frame.opcode.is_control() {
+            mask::apply(piece, frame.key, 0);
+            self.control.push(piece);
+            return Ok(if remaining == 0 { Landed::Control } else { Landed::Nothing });
+        }
+        let last = remaining == 0 && frame.fin;
+        let Some(message) = (if last { self.message.take() } else { self.message }) else {
+            return Ok(Landed::Nothing); // not reached: a data frame has its message
+        };
+        if stream {
+            return self.stream(message, frame.key, piece, last);
+        }
+        let arrived = (self.text.len() + self.binary.len()) as u64;
+        let reserve = len + remaining.min(arrived.max(RESERVE_AHEAD_BYTES));
+        if message.kind == DataKind::Text && !message.extension {
+            self.text.reserve(reserve as usize);
+            self.text.push_masked(piece, frame.key).map_err(|_| ProtocolError::InvalidUtf8)?;
+        } else {
+            self.binary.reserve(reserve as usize);
+            mask::extend(&mut self.binary, piece, frame.key);
+        }
+        Ok(if last { Landed::Message(message) } else { Landed::Nothing })
+    }
+
+    /// Streaming mode: the piece is handed out as it is.
+    fn stream<'i>(
+        &mut self,
+        mut message: PartialMessage,
+        key: MaskingKey,
+        piece: &'i mut [u8],
+        last: bool,
+    ) -> Result<Landed<'i>, ProtocolError> {
+        mask::apply(piece, key, 0);
+        if message.kind == DataKind::Text && !message.extension {
+            message.utf8.push(piece).map_err(|_| ProtocolError::InvalidUtf8)?;
+            if last {
+                message.utf8.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
+            }
+        }
+        let silent = piece.is_empty() && !last;
+        let chunk = Chunk { kind: message.kind, payload: piece, first: !message.begun, last };
+        message.begun |= !silent;
+        if !last {
+            self.message = Some(message);
+        }
+        Ok(if silent { Landed::Nothing } else { Landed::Chunk(chunk) })
+    }
+}
+
+impl ControlPayload {
+    fn push(&mut self, piece: &[u8]) {
+        let at = usize::from(self.len);
+        // The header was refused if it declared more than fits.
+        self.bytes[at..at + piece.len()].copy_from_slice(piece);
+        self.len += piece.len() as u8;
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// A frame that is all there: a control frame, or a message in one frame.
+fn whole_frame<'i>(
+    header: &FrameHeader,
+    payload: &'i mut [u8],
+) -> Result<Decoded<'i>, ProtocolError> {
+    let kind = match header.opcode {
+        OpCode::Text => DataKind::Text,
+        OpCode::Binary | OpCode::Continuation => DataKind::Binary,
+        OpCode::Close | OpCode::Ping | OpCode::Pong => {
+            unmask(payload, header.masking_key);
+            return Ok(Decoded::Control(header.opcode, payload));
+        }
+    };
+    if header.rsv1 {
+        unmask(payload, header.masking_key);
+        return Ok(Decoded::Extension(kind, payload));
+    }
+    whole_message(kind, payload, header.masking_key).map(Decoded::Message)
+}
+
+#[inline]
+fn whole_message(
+    kind: DataKind,
+    payload: &mut [u8],
+    key: Option<MaskingKey>,
+) -> Result<Message<'_>, ProtocolError> {
+    match (kind, key) {
+        (DataKind::Text, Some(key)) => utf8::unmask_text_in_place(payload, key).map(Message::Text),
+        (DataKind::Text, None) => utf8::validate_whole(payload).map(Message::Text),
+        (DataKind::Binary, key) => {
+            unmask(payload, key);
+            Some(Message::Binary(payload))
+        }
+    }
+    .ok_or(ProtocolError::InvalidUtf8)
+}
+
+#[inline]
+fn unmask(payload: &mut [u8], key: Option<MaskingKey>) {
+    if let Some(key) = key {
+        mask::apply(payload, key, 0);
+    }
+}
+
+/// Splits `len` bytes off the front of the input.
+#[inline]
+fn take<'i>(input: &mut &'i mut [u8], len: usize) -> &'i mut [u8] {
+    let (front, rest) = mem::take(input).split_at_mut(len);
+    *input = rest;
+    front
+}

@@ -1,0 +1,159 @@
+//! The header lines of a head, and the small grammar of names, values and lists.
+
+use std::fmt;
+
+use super::error::{HandshakeError, HeaderError};
+
+/// The most header lines that a head can have here, whatever its limits say: they are kept in an
+/// array of this length, so that reading a head does not allocate.
+pub const HEADERS_MAX: usize = 128;
+
+/// The header lines of a head, in the order in which they came.
+///
+/// Names compare without regard to ASCII case. Values are bytes, without the white space around
+/// them; they hold no control character other than the tab.
+#[derive(Clone)]
+pub struct Headers<'a> {
+    lines: [httparse::Header<'a>; HEADERS_MAX],
+    len: usize,
+}
+
+impl<'a> Headers<'a> {
+    /// Runs `parse` on room for `headers_max` lines; it gives how many it has filled.
+    pub(super) fn parse_with<T>(
+        headers_max: usize,
+        parse: impl FnOnce(&mut [httparse::Header<'a>]) -> Result<(usize, T), HandshakeError>,
+    ) -> Result<(Self, T), HandshakeError> {
+        let mut headers = Self { lines: [httparse::EMPTY_HEADER; HEADERS_MAX], len: 0 };
+        let (len, start_line) = parse(&mut headers.lines[..headers_max.min(HEADERS_MAX)])?;
+        headers.len = len;
+        Ok((headers, start_line))
+    }
+
+    /// The number of lines.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no line.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Every line: name and value.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + Clone {
+        self.lines[..self.len].iter().map(|line| (line.name, line.value))
+    }
+
+    /// The values of all lines of that name.
+    pub fn get_all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + Clone + 's {
+        self.iter().filter(move |(line, _)| line.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The value of the first line of that name.
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        self.get_all(name).next()
+    }
+
+    /// The value of the first line of that name, if it is UTF-8.
+    pub fn get_str(&self, name: &str) -> Option<&'a str> {
+        self.get(name).and_then(|value| str::from_utf8(value).ok())
+    }
+
+    /// Whether `token` is an element, without regard to ASCII case, of the comma-separated lists
+    /// of that name.
+    pub fn has_token(&self, name: &str, token: &str) -> bool {
+        self.get_all(name)
+            .flat_map(list_elements)
+            .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// The value of the only line of that name; `None` if there is none, or more than one.
+    pub(super) fn only(&self, name: &str) -> Option<&'a [u8]> {
+        let mut values = self.get_all(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+}
+
+/// Names alone: values may be cookies and tokens, which do not belong in a log.
+impl fmt::Debug for Headers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// The elements of a comma-separated list; empty ones are passed over (RFC 9110 section 5.6.1.2).
+pub(super) fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    value.split(|&byte| byte == b',').map(trim).filter(|element| !element.is_empty())
+}
+
+/// Without the optional white space around it (RFC 9110 section 5.6.3).
+pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// A token: a name of a header or of a subprotocol (RFC 9110 section 5.6.2).
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty()
+        && bytes
+            .iter()
+            .all(|&byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// Host and port: every character that they can have (RFC 3986 section 3.2), except the comma,
+/// at which a list of two would be joined.
+pub(super) fn is_authority(bytes: &[u8]) -> bool {
+    !bytes.is_empty()
+        && bytes
+            .iter()
+            .all(|&byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte))
+}
+
+/// A target of a request: visible ASCII without a fragment.
+pub(super) fn is_target(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#')
+}
+
+/// Checks a header line that the caller wants to write, lest it breaks out of its line
+/// (CVE-2026-1527).
+pub(super) fn check_line(
+    name: &str,
+    value: &str,
+    is_reserved: fn(&str) -> bool,
+) -> Result<(), HeaderError> {
+    if !is_token(name.as_bytes()) {
+        return Err(HeaderError::Name);
+    }
+    if is_reserved(name) {
+        return Err(HeaderError::Reserved);
+    }
+    if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+        return Err(HeaderError::Value);
+    }
+    Ok(())
+}
+
+/// Appends a header line.
+pub(super) fn write_line(out: &mut Vec<u8>, name: &str, value: &str) {
+    for part in [name, ": ", value, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// Header names that the handshake writes itself, in a request and in the answer to it.
+pub(super) fn is_handshake_name(name: &str) -> bool {
+    const PREFIX: &str = "Sec-WebSocket-";
+    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+        || name.eq_ignore_ascii_case("Upgrade")
+        || is_framing_name(name)
+}
+
+/// Header names that say where a message ends and whether another follows.
+pub(super) fn is_framing_name(name: &str) -> bool {
+    ["Connection", "Content-Length", "Transfer-Encoding"]
+        .iter()
+        .any(|framing| name.eq_ignore_ascii_case(framing))
+}

@@ -1,0 +1,261 @@
+//! The backend on epoll (by mio): readiness turned into completions.
+//!
+//! What makes it fast: a socket is registered once, for reading and writing, edge-triggered, and
+//! never again; one receive buffer and one block to send from serve all connections and stay in
+//! cache; a read that does not fill the buffer has emptied the socket, so nothing is asked twice.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Registry, Token};
+
+use crate::outbuf::Outbuf;
+use crate::slots::{ConnId, Slots};
+use crate::{Closed, Config, Driver, Sink, Waker};
+
+mod accept;
+mod send;
+
+use accept::Listener;
+
+const LISTENER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
+const EVENTS_PER_TURN: usize = 1024;
+
+/// The epoll backend.
+#[derive(Debug)]
+pub struct Epoll {
+    poll: Poll,
+    events: Events,
+    receive_buffer: Box<[u8]>,
+    /// Connections to look at in this turn; the list itself is kept between turns.
+    due: Vec<ConnId>,
+    waker: Arc<mio::Waker>,
+    tx: EpollTx,
+}
+
+/// The sending half of [`Epoll`].
+#[derive(Debug)]
+pub struct EpollTx {
+    config: Config,
+    registry: Registry,
+    now: Instant,
+    connections: Slots<Connection>,
+    block: Vec<u8>,
+    listener: Option<Listener>,
+    /// Connections that may have more to read although epoll will not say so again: their budget
+    /// was used up, or they were paused.
+    due: Vec<ConnId>,
+    /// Connections that were found dead while sending; the sink hears of it within the turn.
+    dead: Vec<(ConnId, Closed)>,
+}
+
+/// 16 bytes, so that an idle connection costs little.
+#[derive(Debug)]
+struct Connection {
+    stream: TcpStream,
+    flags: u8,
+    /// What the kernel did not take.
+    backlog: Option<Box<Outbuf>>,
+}
+
+/// The flags of a connection.
+mod flag {
+    /// A connect is under way.
+    pub(super) const CONNECTING: u8 = 1;
+    /// Inbound pause.
+    pub(super) const PAUSED: u8 = 2;
+    /// Closed gracefully: what comes in is discarded.
+    pub(super) const CLOSING: u8 = 4;
+    /// The peer's FIN came while a graceful close still had bytes to send.
+    pub(super) const EOF: u8 = 8;
+    /// Broken; waits in `dead` to be reported.
+    pub(super) const DEAD: u8 = 16;
+    /// The backlog has been above the low mark since the sink last heard that it drained.
+    pub(super) const ABOVE_LOW_MARK: u8 = 32;
+    /// The peer's FIN is known to be on its way: a short read does not mean that nothing follows.
+    pub(super) const READ_TO_END: u8 = 64;
+}
+
+impl Connection {
+    const fn is(&self, flags: u8) -> bool {
+        self.flags & flags != 0
+    }
+
+    fn backlog_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.len())
+    }
+}
+
+impl Epoll {
+    /// A driver without a listener.
+    ///
+    /// # Errors
+    /// The kernel's: no file descriptors, most likely.
+    pub fn new(config: Config) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry().try_clone()?;
+        let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_PER_TURN),
+            receive_buffer: vec![0; config.receive_buffer_bytes.max(1)].into_boxed_slice(),
+            due: Vec::new(),
+            waker,
+            tx: EpollTx {
+                config,
+                registry,
+                now: Instant::now(),
+                connections: Slots::new(),
+                block: Vec::new(),
+                listener: None,
+                due: Vec::new(),
+                dead: Vec::new(),
+            },
+        })
+    }
+
+    /// How long the kernel may let us sleep.
+    fn timeout(&self, until: Option<Instant>) -> Option<Duration> {
+        let tx = &self.tx;
+        if !tx.due.is_empty() || !tx.dead.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let accept = tx.listener.as_ref().and_then(Listener::due_at);
+        let until = match (until, accept) {
+            (Some(until), Some(accept)) => until.min(accept),
+            (until, accept) => until.or(accept)?,
+        };
+        Some(until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Receives from one connection what there is, up to its budget.
+    fn receive<S: Sink<EpollTx>>(&mut self, id: ConnId, sink: &mut S) {
+        let mut budget = self.tx.config.receive_budget_bytes;
+        loop {
+            let Some(connection) = self.tx.connections.get_mut(id) else { return };
+            if connection.is(flag::PAUSED | flag::DEAD | flag::EOF) {
+                return;
+            }
+            match connection.stream.read(&mut self.receive_buffer) {
+                Ok(0) => return self.tx.handle_eof(id, sink),
+                Ok(len) => {
+                    let drained =
+                        len < self.receive_buffer.len() && !connection.is(flag::READ_TO_END);
+                    if !connection.is(flag::CLOSING) {
+                        sink.received(&mut self.tx, id, &mut self.receive_buffer[..len]);
+                    }
+                    if drained {
+                        return;
+                    }
+                    budget = budget.saturating_sub(len);
+                    if budget == 0 {
+                        self.tx.due.push(id);
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    connection.flags &= !flag::READ_TO_END;
+                    return;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return self.tx.handle_end(id, Closed::Error(error), sink),
+            }
+        }
+    }
+
+    fn handle_event<S: Sink<EpollTx>>(&mut self, what: Readiness, sink: &mut S) {
+        let id = what.id;
+        let Some(connection) = self.tx.connections.get_mut(id) else { return };
+        if what.read_closed {
+            connection.flags |= flag::READ_TO_END;
+        }
+        if connection.is(flag::CONNECTING) && !self.tx.handle_connecting(id, sink) {
+            return;
+        }
+        if what.writable {
+            self.tx.handle_writable(id, sink);
+        }
+        if what.readable {
+            self.receive(id, sink);
+        }
+    }
+}
+
+/// An event of mio, out of its list: the list cannot be held while the driver is changed.
+#[derive(Clone, Copy)]
+struct Readiness {
+    id: ConnId,
+    readable: bool,
+    writable: bool,
+    read_closed: bool,
+}
+
+impl Readiness {
+    fn of(event: &Event) -> Self {
+        let read_closed = event.is_read_closed() || event.is_error();
+        Self {
+            id: ConnId::from_bits(event.token().0 as u64),
+            readable: event.is_readable() || read_closed,
+            writable: event.is_writable(),
+            read_closed,
+        }
+    }
+}
+
+impl Driver for Epoll {
+    type Tx = EpollTx;
+
+    fn turn<S: Sink<EpollTx>>(&mut self, until: Option<Instant>, sink: &mut S) -> io::Result<()> {
+        let timeout = self.timeout(until);
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.events.clear(),
+            result => result?,
+        }
+        self.tx.now = Instant::now();
+        // What was due before this turn, so that nobody waits for those whom epoll names now.
+        std::mem::swap(&mut self.due, &mut self.tx.due);
+        let mut due = std::mem::take(&mut self.due);
+        for id in due.drain(..) {
+            self.receive(id, sink);
+        }
+        self.due = due;
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            match event.token() {
+                LISTENER => self.tx.handle_listener_ready(),
+                WAKER => {}
+                _ => self.handle_event(Readiness::of(event), sink),
+            }
+        }
+        self.events = events;
+        self.tx.accept(sink);
+        self.tx.bury(sink);
+        Ok(())
+    }
+
+    fn tx(&mut self) -> &mut EpollTx {
+        &mut self.tx
+    }
+
+    fn listen(&mut self, listener: TcpListener) -> io::Result<()> {
+        let mut listener = mio::net::TcpListener::from_std(listener);
+        self.tx.registry.register(&mut listener, LISTENER, Interest::READABLE)?;
+        self.tx.listener = Some(Listener::new(listener));
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        let waker = Arc::clone(&self.waker);
+        Waker::new(move || waker.wake())
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tx.registry.as_fd()
+    }
+}

@@ -1,0 +1,126 @@
+//! Connections in: accepted from the listener, or connected by us.
+
+use std::io::{self, ErrorKind};
+use std::time::Instant;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Token};
+
+use super::{Connection, EpollTx, flag};
+use crate::slots::ConnId;
+use crate::{Closed, Sink};
+
+/// A listener, and when to ask it.
+#[derive(Debug)]
+pub(super) struct Listener {
+    socket: TcpListener,
+    /// It may have more: epoll says so only once.
+    ready: bool,
+    /// Not before this: there was no file descriptor for the last connection.
+    backoff_until: Option<Instant>,
+}
+
+impl Listener {
+    pub(super) const fn new(socket: TcpListener) -> Self {
+        Self { socket, ready: true, backoff_until: None }
+    }
+
+    /// When to look at it although epoll is silent.
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        // A time long past: at once.
+        self.ready.then(|| self.backoff_until.unwrap_or_else(Instant::now))
+    }
+}
+
+impl EpollTx {
+    pub(super) fn handle_listener_ready(&mut self) {
+        if let Some(listener) = &mut self.listener {
+            listener.ready = true;
+        }
+    }
+
+    /// Accepts what there is, up to the turn's budget.
+    pub(super) fn accept<S: Sink<Self>>(&mut self, sink: &mut S) {
+        for _ in 0..self.config.accept_budget {
+            // Asked anew each time: the sink may have stopped the listener.
+            let Some(listener) = &mut self.listener else { return };
+            if !listener.ready || listener.backoff_until.is_some_and(|until| self.now < until) {
+                return;
+            }
+            if self.connections.len() >= self.config.connections_max {
+                listener.backoff_until = Some(self.now + self.config.accept_backoff);
+                return;
+            }
+            match listener.socket.accept() {
+                Ok((stream, peer)) => {
+                    if listener.backoff_until.take().is_some() {
+                        tracing::info!("accepting connections again");
+                    }
+                    match self.register(stream, 0) {
+                        Ok(id) => sink.accepted(self, id, peer),
+                        Err(error) => tracing::warn!(%error, "a connection cannot be watched"),
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    listener.ready = false;
+                    listener.backoff_until = None;
+                    return;
+                }
+                // accept(2): errors of the connection that was next; it is gone, others are not.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::Interrupted
+                            | ErrorKind::ConnectionAborted
+                            | ErrorKind::ConnectionReset
+                            | ErrorKind::PermissionDenied
+                    ) => {}
+                // EMFILE, ENFILE, ENOBUFS, ENOMEM: the connection stays in the kernel's queue.
+                Err(error) => {
+                    if listener.backoff_until.is_none() {
+                        tracing::warn!(%error, "cannot accept for now: raise `ulimit -n`?");
+                    }
+                    listener.backoff_until = Some(self.now + self.config.accept_backoff);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The only time epoll is told of a connection.
+    pub(super) fn register(&mut self, stream: TcpStream, flags: u8) -> io::Result<ConnId> {
+        let id = self.connections.insert(Connection { stream, flags, backlog: None });
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Some(connection) = self.connections.get_mut(id)
+            && let Err(error) =
+                self.registry.register(&mut connection.stream, Token(id.to_bits() as usize), interest)
+        {
+            self.connections.remove(id);
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    /// The first news of a connect. Returns whether the connection is there.
+    pub(super) fn handle_connecting<S: Sink<Self>>(&mut self, id: ConnId, sink: &mut S) -> bool {
+        let Some(connection) = self.connections.get_mut(id) else { return false };
+        let stream = &connection.stream;
+        let connected = match stream.take_error() {
+            Ok(None) => stream.peer_addr().map(|_| ()),
+            Ok(Some(error)) | Err(error) => Err(error),
+        };
+        match connected.and_then(|()| stream.set_nodelay(true)) {
+            Ok(()) => {
+                connection.flags &= !flag::CONNECTING;
+                sink.connected(self, id);
+                true
+            }
+            // Not yet: some other news came first.
+            Err(error) if error.kind() == ErrorKind::NotConnected => false,
+            Err(error) => {
+                self.handle_end(id, Closed::Error(error), sink);
+                false
+            }
+        }
+    }
+}

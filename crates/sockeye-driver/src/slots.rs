@@ -1,0 +1,229 @@
+//! Connections by number. A number is used again, its generation is not: an id that outlived its
+//! connection finds nothing.
+
+/// A connection of one driver, for as long as it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    index: u32,
+    generation: u32,
+}
+
+impl ConnId {
+    /// As one number, to pass through the kernel.
+    pub const fn to_bits(self) -> u64 {
+        (self.generation as u64) << 32 | self.index as u64
+    }
+
+    /// What [`to_bits`](Self::to_bits) made a number of.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
+
+    const fn at(self) -> usize {
+        self.index as usize
+    }
+}
+
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    /// The next free slot, where this one is free.
+    next_free: u32,
+    value: Option<T>,
+}
+
+/// Gives out ids and keeps a value for each.
+#[derive(Debug)]
+pub(crate) struct Slots<T> {
+    slots: Vec<Slot<T>>,
+    free: u32,
+    len: usize,
+}
+
+impl<T> Slots<T> {
+    pub(crate) const fn new() -> Self {
+        Self { slots: Vec::new(), free: NONE, len: 0 }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn insert(&mut self, value: T) -> ConnId {
+        if self.free == NONE {
+            let index = self.slots.len() as u32;
+            grow(&mut self.slots, index as usize + 1);
+            self.slots.push(Slot { generation: 0, next_free: NONE, value: None });
+            self.free = index;
+        }
+        let index = self.free;
+        let slot = &mut self.slots[index as usize];
+        self.free = slot.next_free;
+        slot.value = Some(value);
+        self.len += 1;
+        ConnId { index, generation: slot.generation }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: ConnId) -> Option<&T> {
+        let slot = self.slots.get(id.at()).filter(|slot| slot.generation == id.generation)?;
+        slot.value.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
+        let slot = self.slots.get_mut(id.at()).filter(|slot| slot.generation == id.generation)?;
+        slot.value.as_mut()
+    }
+
+    pub(crate) fn remove(&mut self, id: ConnId) -> Option<T> {
+        let slot = self.slots.get_mut(id.at()).filter(|slot| slot.generation == id.generation)?;
+        let value = slot.value.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.next_free = self.free;
+        self.free = id.index;
+        self.len -= 1;
+        Some(value)
+    }
+}
+
+/// Values kept beside a driver's connections, under the driver's ids.
+#[derive(Debug)]
+pub struct SideTable<T> {
+    entries: Vec<Option<(u32, T)>>,
+    len: usize,
+}
+
+impl<T> Default for SideTable<T> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), len: 0 }
+    }
+}
+
+impl<T> SideTable<T> {
+    /// How many values there are.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Keeps a value; one of an earlier connection with this number is dropped.
+    pub fn insert(&mut self, id: ConnId, value: T) {
+        if id.at() >= self.entries.len() {
+            grow(&mut self.entries, id.at() + 1);
+            self.entries.resize_with(id.at() + 1, || None);
+        }
+        if self.entries[id.at()].replace((id.generation, value)).is_none() {
+            self.len += 1;
+        }
+    }
+
+    /// The value of this connection.
+    #[inline]
+    pub fn get(&self, id: ConnId) -> Option<&T> {
+        match self.entries.get(id.at()) {
+            Some(Some((generation, value))) if *generation == id.generation => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The value of this connection.
+    #[inline]
+    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
+        match self.entries.get_mut(id.at()) {
+            Some(Some((generation, value))) if *generation == id.generation => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Takes the value of this connection out.
+    pub fn remove(&mut self, id: ConnId) -> Option<T> {
+        let entry = self.entries.get_mut(id.at())?;
+        let (_, value) = entry.take_if(|(generation, _)| *generation == id.generation)?;
+        self.len -= 1;
+        Some(value)
+    }
+
+    /// The ids of all connections that have a value.
+    pub fn ids(&self) -> impl Iterator<Item = ConnId> + '_ {
+        self.entries.iter().enumerate().filter_map(|(index, entry)| {
+            let (generation, _) = entry.as_ref()?;
+            Some(ConnId { index: index as u32, generation: *generation })
+        })
+    }
+}
+
+/// Makes room by an eighth, not by doubling: a table of a million entries must not hold a second
+/// million in reserve.
+fn grow<T>(table: &mut Vec<T>, len: usize) {
+    if len > table.capacity() {
+        table.reserve_exact(len - table.len() + table.len() / 8 + 32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_id_finds_nothing() {
+        let mut slots = Slots::new();
+        let first = slots.insert("first");
+        assert_eq!(slots.remove(first), Some("first"));
+        let second = slots.insert("second");
+        assert_ne!(first, second);
+        assert_eq!(slots.get(first), None);
+        assert_eq!(slots.get_mut(first), None);
+        assert_eq!(slots.remove(first), None);
+        assert_eq!(slots.get(second), Some(&"second"));
+        assert_eq!(slots.len(), 1);
+        assert_eq!(ConnId::from_bits(second.to_bits()), second);
+    }
+
+    #[test]
+    fn freed_numbers_are_used_again() {
+        let mut slots = Slots::new();
+        let ids: Vec<_> = (0..100).map(|n| slots.insert(n)).collect();
+        for id in &ids[20..40] {
+            slots.remove(*id);
+        }
+        for n in 0..20 {
+            assert!(slots.insert(n).at() < 100);
+        }
+        assert_eq!(slots.insert(0).at(), 100);
+    }
+
+    #[test]
+    fn a_side_table_checks_the_generation() {
+        let mut slots = Slots::new();
+        let mut table = SideTable::default();
+        let first = slots.insert(());
+        table.insert(first, 1);
+        slots.remove(first);
+        let second = slots.insert(());
+        assert_eq!(table.get(second), None);
+        assert_eq!(table.remove(second), None);
+        table.insert(second, 2);
+        assert_eq!(table.get(first), None);
+        assert_eq!(table.get_mut(second), Some(&mut 2));
+        assert_eq!(table.ids().collect::<Vec<_>>(), [second]);
+        assert_eq!((table.remove(second), table.len()), (Some(2), 0));
+    }
+
+    #[test]
+    fn tables_grow_by_an_eighth() {
+        let mut table = SideTable::default();
+        let mut slots = Slots::new();
+        for n in 0..100_000 {
+            table.insert(slots.insert(n), n);
+        }
+        assert!(table.entries.capacity() < 100_000 * 9 / 8 + 64);
+        assert!(slots.slots.capacity() < 100_000 * 9 / 8 + 64);
+    }
+}

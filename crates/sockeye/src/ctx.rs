@@ -1,0 +1,421 @@
+//! What callbacks act through: [`Ctx`] on a connection, [`ShardCtx`] where there is none any more.
+
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use sockeye_codec::{CloseCode, Message, PreparedMessage, encode};
+use sockeye_driver::{ConnId, Tx};
+
+use crate::config::Config;
+use crate::deliveries::Deliveries;
+use crate::error::{Refused, Sent};
+use crate::handler::Handler;
+use crate::mailbox::{Batch, ConnectionId, Handle, Remote};
+use crate::session::{Cause, Cork, Link, flag};
+use crate::stats::Stats;
+use crate::topics::Topics;
+
+/// A payload from this size on leaves without being copied behind the other bytes of the turn.
+const WRITE_THROUGH_BYTES: usize = 16 << 10;
+/// The bytes of a turn leave early when they have grown to this.
+const CORK_BYTES: usize = 64 << 10;
+pub(crate) const BACKLOG_REASON: &str = "reads too slowly";
+
+/// What a shard has besides its handler and its connections.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: Arc<Config>,
+    pub(crate) handle: Handle,
+    pub(crate) shard: u16,
+    pub(crate) topics: Topics,
+    pub(crate) deliveries: Deliveries,
+    /// What this turn published, for the other shards.
+    pub(crate) outgoing: Batch,
+    pub(crate) stats: Stats,
+    /// Where one frame is put together.
+    frame: Vec<u8>,
+}
+
+impl Core {
+    pub(crate) fn new(config: Arc<Config>, handle: Handle, shard: u16) -> Self {
+        let deliveries = Deliveries::new(config.publish_bytes_per_turn_max);
+        Self {
+            config,
+            handle,
+            shard,
+            topics: Topics::default(),
+            deliveries,
+            outgoing: Batch::default(),
+            stats: Stats::default(),
+            frame: Vec::new(),
+        }
+    }
+
+    fn check_topic(&self, topic: &str) -> Result<(), Refused> {
+        if (1..=self.config.topic_bytes_max).contains(&topic.len()) {
+            Ok(())
+        } else {
+            Err(Refused::TopicName)
+        }
+    }
+
+    fn publish(
+        &mut self,
+        topic: &str,
+        message: Message<'_>,
+        except: Option<ConnId>,
+    ) -> Result<(), Refused> {
+        self.check_topic(topic)?;
+        self.frame.clear();
+        encode::message(&mut self.frame, message, None);
+        if self.handle.shards.len() > 1 {
+            let room = self.config.publish_bytes_per_turn_max - self.outgoing.frames.len();
+            if self.frame.len() > room {
+                return Err(Refused::Publications);
+            }
+            self.outgoing.push(topic, &self.frame);
+        }
+        self.publish_here(topic, except)
+    }
+
+    fn publish_here(&mut self, topic: &str, except: Option<ConnId>) -> Result<(), Refused> {
+        match self.topics.find(topic) {
+            Some(topic) => self.deliveries.publish(topic, except, &self.frame),
+            None => Ok(()),
+        }
+    }
+
+    /// What another shard or thread published.
+    pub(crate) fn publish_frame(&mut self, topic: &str, frame: &[u8]) -> Result<(), Refused> {
+        self.frame.clear();
+        self.frame.extend_from_slice(frame);
+        self.publish_here(topic, None)
+    }
+
+    pub(crate) fn send_frame(&mut self, id: ConnId, frame: &[u8]) -> Result<(), Refused> {
+        self.deliveries.send_to(id, frame)
+    }
+
+    fn send_to(&mut self, to: ConnectionId, message: Message<'_>) -> Result<(), Refused> {
+        if to.shard != self.shard {
+            return self.handle.send_to(to, message);
+        }
+        self.frame.clear();
+        encode::message(&mut self.frame, message, None);
+        self.deliveries.send_to(to.id, &self.frame)
+    }
+
+    /// A connection goes away: its topics are told.
+    pub(crate) fn forget(&mut self, id: ConnId) {
+        while let Some(topic) = self.topics.any_of(id) {
+            self.deliveries.settle(topic, &self.topics);
+            self.topics.unsubscribe(topic, id);
+        }
+    }
+}
+
+/// One connection, in a callback. Everything that is sent while the callback lasts leaves in one
+/// send when its input is used up; nothing here waits, and nothing calls back.
+pub struct Ctx<'a, H: Handler> {
+    pub(crate) tx: &'a mut dyn Tx,
+    pub(crate) cork: &'a mut Cork,
+    pub(crate) core: &'a mut Core,
+    pub(crate) link: &'a mut Link,
+    pub(crate) session: &'a mut H::Session,
+    pub(crate) id: ConnId,
+}
+
+impl<H: Handler> Ctx<'_, H> {
+    /// Sends a message to this connection.
+    #[inline]
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
+        let message = message.into();
+        if let Some(sent) = self.divert(message.len()) {
+            return sent;
+        }
+        if self.is_behind_deliveries() {
+            self.core.frame.clear();
+            encode::message(&mut self.core.frame, message, None);
+            return self.send_behind();
+        }
+        if message.len() < WRITE_THROUGH_BYTES {
+            encode::message(&mut self.cork.block, message, None);
+        } else {
+            self.write_through(encode::header(message).as_ref(), message.as_bytes());
+        }
+        self.queued()
+    }
+
+    /// Sends a message that was encoded before, to this connection.
+    pub fn send_prepared(&mut self, message: &PreparedMessage) -> Sent {
+        let frame = message.frame();
+        if let Some(sent) = self.divert(frame.len()) {
+            return sent;
+        }
+        if self.is_behind_deliveries() {
+            self.core.frame.clear();
+            self.core.frame.extend_from_slice(frame);
+            return self.send_behind();
+        }
+        if frame.len() < WRITE_THROUGH_BYTES {
+            self.cork.block.extend_from_slice(frame);
+        } else {
+            self.flush();
+            self.cork.backlog_bytes = self.tx.send_shared(self.id, frame);
+        }
+        self.queued()
+    }
+
+    /// What is to be said of a message that cannot go at all.
+    #[inline]
+    fn divert(&mut self, len: usize) -> Option<Sent> {
+        if !self.link.connection.is_open() {
+            return Some(Sent::Closed);
+        }
+        // Only where the kernel has refused bytes: else what is here has not been offered yet.
+        let over = self.cork.backlog_bytes > 0
+            && self.cork.waiting() + len > self.core.config.backlog_bytes_max;
+        over.then(|| self.overflow())
+    }
+
+    /// Something that was published or sent in this turn may be for this connection; it was first.
+    #[inline]
+    fn is_behind_deliveries(&self) -> bool {
+        !self.core.deliveries.is_empty()
+            && (self.link.is(flag::HAS_SUBSCRIBED) || self.core.deliveries.has_targeted())
+    }
+
+    #[inline(never)]
+    fn send_behind(&mut self) -> Sent {
+        match self.core.deliveries.send_to(self.id, &self.core.frame) {
+            Ok(()) => Sent::Queued { backlog_bytes: self.cork.waiting() + self.core.frame.len() },
+            Err(_) => self.overflow(),
+        }
+    }
+
+    #[inline]
+    fn queued(&mut self) -> Sent {
+        self.core.stats.messages_sent += 1;
+        if self.cork.block.len() >= CORK_BYTES {
+            self.flush();
+        }
+        if self.cork.backlog_bytes > self.core.config.backlog_bytes_max {
+            return self.overflow();
+        }
+        Sent::Queued { backlog_bytes: self.cork.waiting() }
+    }
+
+    /// A payload too large to copy goes to the kernel from where it is.
+    #[inline(never)]
+    fn write_through(&mut self, header: &[u8], payload: &[u8]) {
+        let parts =
+            [IoSlice::new(&self.cork.block), IoSlice::new(header), IoSlice::new(payload)];
+        self.cork.backlog_bytes = self.tx.write(self.id, &parts);
+        self.cork.block.clear();
+    }
+
+    #[inline(never)]
+    fn flush(&mut self) {
+        if !self.cork.block.is_empty() {
+            let parts = [IoSlice::new(&self.cork.block)];
+            self.cork.backlog_bytes = self.tx.write(self.id, &parts);
+            self.cork.block.clear();
+        }
+    }
+
+    #[inline(never)]
+    fn overflow(&mut self) -> Sent {
+        self.core.stats.backlog_overflows += 1;
+        // Open, as was checked, and with a code and reason that may be sent.
+        let _ = self.close_because(Cause::Backlog, CloseCode::TRY_AGAIN_LATER, BACKLOG_REASON);
+        Sent::Overflow
+    }
+
+    /// Sends a ping with at most 125 bytes.
+    ///
+    /// # Errors
+    /// The connection is closing, or the payload is too long.
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), Refused> {
+        Ok(self.link.connection.ping(payload, None, &mut self.cork.block)?)
+    }
+
+    /// Begins the closing handshake, after all that was sent so far. The reason has at most 123
+    /// bytes. No further message comes; [`Handler::closed`] does, when the peer has answered or
+    /// [`close_timeout_ms`](Config::close_timeout_ms) has passed.
+    ///
+    /// # Errors
+    /// The connection is closing already, or the code or the reason must not be sent.
+    pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Refused> {
+        self.close_because(Cause::Handler(code), code, reason)
+    }
+
+    fn close_because(
+        &mut self,
+        cause: Cause,
+        code: CloseCode,
+        reason: &str,
+    ) -> Result<(), Refused> {
+        if self.is_behind_deliveries() {
+            self.core.frame.clear();
+            self.link.close(cause, code, reason, &mut self.core.frame)?;
+            self.core.deliveries.close(self.id, &self.core.frame);
+        } else {
+            self.link.close(cause, code, reason, &mut self.cork.block)?;
+        }
+        Ok(())
+    }
+
+    /// Subscribes this connection to a topic. Returns whether it was not yet. A topic is there as
+    /// long as somebody subscribes to it. What was published before this call does not come.
+    ///
+    /// # Errors
+    /// The name, or too many subscriptions.
+    pub fn subscribe(&mut self, topic: &str) -> Result<bool, Refused> {
+        self.core.check_topic(topic)?;
+        if !self.link.connection.is_open() {
+            return Err(Refused::Closed);
+        }
+        let topics = &mut self.core.topics;
+        if let Some(known) = topics.find(topic) {
+            if topics.is_subscribed(known, self.id) {
+                return Ok(false);
+            }
+            self.core.deliveries.settle(known, topics);
+        }
+        if topics.count_of(self.id) >= self.core.config.subscriptions_per_connection_max {
+            return Err(Refused::Subscriptions);
+        }
+        topics.subscribe(topic, self.id);
+        self.link.set(flag::HAS_SUBSCRIBED);
+        Ok(true)
+    }
+
+    /// Ends a subscription. Returns whether there was one.
+    pub fn unsubscribe(&mut self, topic: &str) -> bool {
+        let Some(topic) = self.core.topics.find(topic) else { return false };
+        self.core.deliveries.settle(topic, &self.core.topics);
+        self.core.topics.unsubscribe(topic, self.id)
+    }
+
+    /// Sends a message to every subscriber of a topic, on every shard, this connection too if it
+    /// subscribes. It is encoded once.
+    ///
+    /// # Errors
+    /// The name, or too much was published in this turn.
+    pub fn publish<'m>(
+        &mut self,
+        topic: &str,
+        message: impl Into<Message<'m>>,
+    ) -> Result<(), Refused> {
+        self.core.publish(topic, message.into(), None)
+    }
+
+    /// [`publish`](Self::publish) to every subscriber but this connection.
+    ///
+    /// # Errors
+    /// As `publish`.
+    pub fn publish_to_others<'m>(
+        &mut self,
+        topic: &str,
+        message: impl Into<Message<'m>>,
+    ) -> Result<(), Refused> {
+        self.core.publish(topic, message.into(), Some(self.id))
+    }
+
+    /// Sends a message to one other connection (or this one), whichever shard it is on. One that is
+    /// gone is passed over.
+    ///
+    /// # Errors
+    /// Too much was sent in this turn, or the other shard's mailbox is full.
+    pub fn send_to<'m>(
+        &mut self,
+        to: ConnectionId,
+        message: impl Into<Message<'m>>,
+    ) -> Result<(), Refused> {
+        self.core.send_to(to, message.into())
+    }
+
+    /// This connection's data.
+    pub fn session(&mut self) -> &mut H::Session {
+        self.session
+    }
+
+    /// Names this connection, for [`send_to`](Self::send_to).
+    pub fn id(&self) -> ConnectionId {
+        ConnectionId { shard: self.core.shard, id: self.id }
+    }
+
+    /// The address at the other end; `None` if the connection is broken. Asks the kernel.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.tx.peer_addr(self.id)
+    }
+
+    /// Bytes that wait for this connection, those of this callback too.
+    pub fn backlog_bytes(&self) -> usize {
+        self.cork.waiting()
+    }
+
+    /// Receives nothing more from this connection until [`resume`](Self::resume), after the bytes
+    /// that have arrived already. TCP holds the peer up. The idle timeout goes on: who pauses for
+    /// long turns it off.
+    pub fn pause(&mut self) {
+        self.tx.set_recv(self.id, false);
+    }
+
+    /// Receives again.
+    pub fn resume(&mut self) {
+        self.tx.set_recv(self.id, true);
+    }
+
+    /// This connection, for other threads.
+    pub fn remote(&mut self) -> Remote {
+        let id = self.id();
+        let alive = self.link.alive.get_or_insert_with(|| {
+            Arc::new(AtomicBool::new(self.link.connection.is_open()))
+        });
+        Remote { handle: self.core.handle.clone(), id, alive: Arc::clone(alive) }
+    }
+
+    /// The server, for other threads.
+    pub fn handle(&self) -> &Handle {
+        &self.core.handle
+    }
+}
+
+/// The shard, in a callback whose connection is gone.
+pub struct ShardCtx<'a> {
+    pub(crate) core: &'a mut Core,
+}
+
+impl ShardCtx<'_> {
+    /// Sends a message to every subscriber of a topic, on every shard.
+    ///
+    /// # Errors
+    /// The name, or too much was published in this turn.
+    pub fn publish<'m>(
+        &mut self,
+        topic: &str,
+        message: impl Into<Message<'m>>,
+    ) -> Result<(), Refused> {
+        self.core.publish(topic, message.into(), None)
+    }
+
+    /// Sends a message to one connection, whichever shard it is on.
+    ///
+    /// # Errors
+    /// Too much was sent in this turn, or the other shard's mailbox is full.
+    pub fn send_to<'m>(
+        &mut self,
+        to: ConnectionId,
+        message: impl Into<Message<'m>>,
+    ) -> Result<(), Refused> {
+        self.core.send_to(to, message.into())
+    }
+
+    /// The server, for other threads.
+    pub fn handle(&self) -> &Handle {
+        &self.core.handle
+    }
+}

@@ -1,0 +1,365 @@
+//! The builder: where to listen, how, and with how many shards. The one place that knows which
+//! backends there are.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::num::NonZero;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use sockeye_driver::{Bound, Driver, Epoll};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::handler::Handler;
+use crate::mailbox::{Handle, Mailbox};
+use crate::shard;
+
+/// How the bytes move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Backend {
+    /// The best one that this machine has.
+    #[default]
+    Auto,
+    /// epoll.
+    Epoll,
+    /// io_uring. Not built yet: a server refuses it.
+    IoUring,
+}
+
+impl Backend {
+    /// The backend that it comes down to.
+    ///
+    /// # Errors
+    /// This build does not have it.
+    pub fn resolve(self) -> Result<Self> {
+        match self {
+            Self::Auto | Self::Epoll => Ok(Self::Epoll),
+            Self::IoUring => Err(Error::Backend(
+                "the io-uring backend is not built yet: use `epoll` or `auto`".into(),
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Epoll => "epoll",
+            Self::IoUring => "io-uring",
+        })
+    }
+}
+
+impl FromStr for Backend {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "epoll" => Ok(Self::Epoll),
+            "io-uring" => Ok(Self::IoUring),
+            _ => Err(Error::Backend(format!("no backend `{name}`: auto, epoll or io-uring"))),
+        }
+    }
+}
+
+/// A server whose address is taken and which does not listen yet.
+///
+/// [`run`](Self::run) it, or [`build`](Self::build) its shards to drive them in loops of your own.
+#[derive(Debug)]
+pub struct Server {
+    bound: Bound,
+    config: Config,
+    backend: Backend,
+    shards: usize,
+}
+
+impl Server {
+    /// Takes an address; with port 0 the system chooses a free one.
+    ///
+    /// # Errors
+    /// The address is none, is in use, is not one of this machine's, or may not be used.
+    pub fn bind(address: impl ToSocketAddrs) -> Result<Self> {
+        let addresses =
+            address.to_socket_addrs().map_err(|error| Error::Address(error.to_string()))?;
+        let mut result = Err(Error::Address("the name has no address".into()));
+        for address in addresses {
+            match Bound::new(address) {
+                Ok(bound) => {
+                    let (config, backend) = (Config::default(), Backend::Auto);
+                    let shards = thread::available_parallelism().map_or(1, NonZero::get);
+                    return Ok(Self { bound, config, backend, shards });
+                }
+                Err(cause) => result = Err(Error::Listen { address, cause }),
+            }
+        }
+        result
+    }
+
+    /// The limits and times.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// How the bytes move (default: [`Backend::Auto`]).
+    #[must_use]
+    pub const fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// How many shards, each on a thread with a listener and connections of its own (default: one
+    /// for each processor).
+    #[must_use]
+    pub const fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// How many shards it will have.
+    pub const fn shard_count(&self) -> usize {
+        self.shards
+    }
+
+    /// Where it will listen.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.bound.local_addr()
+    }
+
+    /// Listens, and gives out the shards to be started on threads of your own.
+    ///
+    /// # Errors
+    /// A setting that makes no sense, a backend that is not there, or the system's.
+    pub fn build(self) -> Result<Vec<ShardBuilder>> {
+        self.config.check()?;
+        if !(1..=usize::from(u16::MAX)).contains(&self.shards) {
+            return Err(Error::Config(format!("shards must be 1 to {}", u16::MAX)));
+        }
+        self.backend.resolve()?;
+        let config = Arc::new(self.config);
+        let listeners = self.bound.listen(self.shards, config.listen_backlog)?;
+        let mut drivers = Vec::new();
+        for _ in &listeners {
+            drivers.push(Epoll::new(config.driver())?);
+        }
+        let mailbox =
+            |driver: &Epoll| Arc::new(Mailbox::new(driver.waker(), config.mailbox_max));
+        let handle = Handle { shards: drivers.iter().map(mailbox).collect() };
+        let shards = drivers.into_iter().zip(listeners).zip(0..);
+        Ok(shards
+            .map(|((driver, listener), number)| ShardBuilder {
+                driver,
+                listener,
+                config: Arc::clone(&config),
+                handle: handle.clone(),
+                number,
+            })
+            .collect())
+    }
+
+    /// Listens and serves until [`Handle::shutdown`]; one shard is on this thread, the others on
+    /// threads of their own, and there are no further threads. `handler` is called on each shard's
+    /// thread with the shard's number.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), or a driver broke.
+    pub fn run<H: Handler>(self, handler: impl Fn(usize) -> H + Send + Sync) -> Result<()> {
+        run(self.build()?, &handler)
+    }
+
+    /// [`run`](Self::run) on threads in the background, one for each shard.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn spawn<H: Handler>(
+        self,
+        handler: impl Fn(usize) -> H + Send + Sync + 'static,
+    ) -> Result<Running> {
+        let address = self.local_addr();
+        let builders = self.build()?;
+        let handle = builders[0].handle();
+        let thread = thread::Builder::new()
+            .name("sockeye-0".into())
+            .spawn(move || run(builders, &handler))?;
+        Ok(Running { handle, address, thread: Some(thread) })
+    }
+}
+
+fn run<H: Handler>(
+    builders: Vec<ShardBuilder>,
+    handler: &(impl Fn(usize) -> H + Send + Sync),
+) -> Result<()> {
+    let serve = |builder: ShardBuilder| -> Result<()> {
+        let handle = builder.handle();
+        let handler = handler(builder.number());
+        let mut result = builder.start(handler);
+        if let Ok(shard) = &mut result {
+            while !shard.is_done() {
+                if let Err(error) = shard.turn(None) {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        // A shard that fails takes the server down: half a server would go unnoticed.
+        result.map(drop).inspect_err(|_| handle.shutdown())
+    };
+    thread::scope(|scope| {
+        let mut builders = builders.into_iter();
+        let first = builders.next();
+        let mut threads = Vec::new();
+        for builder in builders {
+            let name = format!("sockeye-{}", builder.number());
+            let handle = builder.handle();
+            let thread = thread::Builder::new().name(name).spawn_scoped(scope, || serve(builder));
+            threads.push(thread.inspect_err(|_| handle.shutdown())?);
+        }
+        let mut result = first.map_or(Ok(()), serve);
+        for thread in threads {
+            let other = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            result = result.and(other);
+        }
+        result
+    })
+}
+
+/// A server in the background. Dropping it shuts the server down and waits for that.
+#[derive(Debug)]
+pub struct Running {
+    handle: Handle,
+    address: SocketAddr,
+    thread: Option<thread::JoinHandle<Result<()>>>,
+}
+
+impl Running {
+    /// Where it listens.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The server, for any thread.
+    pub const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Waits until the server has ended, which [`Handle::shutdown`] brings about.
+    ///
+    /// # Errors
+    /// A driver broke.
+    pub fn join(mut self) -> Result<()> {
+        self.wait()
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        match self.thread.take().map(thread::JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.handle.shutdown();
+            if let Err(error) = self.wait() {
+                tracing::error!(%error, "the server failed");
+            }
+        }
+    }
+}
+
+/// A shard that can be sent to the thread it will live on.
+#[derive(Debug)]
+pub struct ShardBuilder {
+    driver: Epoll,
+    listener: TcpListener,
+    config: Arc<Config>,
+    handle: Handle,
+    number: u16,
+}
+
+impl ShardBuilder {
+    /// Which shard it is, from 0.
+    pub fn number(&self) -> usize {
+        usize::from(self.number)
+    }
+
+    /// The server.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Makes the shard, on this thread.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn start<H: Handler>(self, handler: H) -> Result<Shard<H>> {
+        let Self { driver, listener, config, handle, number } = self;
+        let shard = shard::Shard::new(driver, listener, handler, config, handle, number)?;
+        Ok(Shard { inner: Inner::Epoll(shard) })
+    }
+}
+
+/// A shard to be driven by hand: for threads, and loops, of your own.
+///
+/// Watch [`as_fd`](AsFd::as_fd) for reading, in whatever loop there is, and wake at
+/// [`next_deadline`](Self::next_deadline); on either call [`turn`](Self::turn) with a time that has
+/// passed. Or let `turn` do the waiting.
+pub struct Shard<H: Handler> {
+    inner: Inner<H>,
+}
+
+enum Inner<H: Handler> {
+    Epoll(shard::Shard<Epoll, H>),
+}
+
+impl<H: Handler> Shard<H> {
+    /// Waits until there is something to do, or until `until`, and does it all. `None`: however
+    /// long it takes.
+    ///
+    /// # Errors
+    /// The driver broke; the shard is of no use any more.
+    pub fn turn(&mut self, until: Option<Instant>) -> Result<()> {
+        match &mut self.inner {
+            Inner::Epoll(shard) => Ok(shard.turn(until)?),
+        }
+    }
+
+    /// When the shard has something to do even if its descriptor stays silent.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match &self.inner {
+            Inner::Epoll(shard) => shard.next_deadline(),
+        }
+    }
+
+    /// The server was shut down and the shard's last connection is gone.
+    pub fn is_done(&self) -> bool {
+        match &self.inner {
+            Inner::Epoll(shard) => shard.is_done(),
+        }
+    }
+}
+
+impl<H: Handler> fmt::Debug for Shard<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard").field("is_done", &self.is_done()).finish_non_exhaustive()
+    }
+}
+
+impl<H: Handler> AsFd for Shard<H> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.inner {
+            Inner::Epoll(shard) => shard.as_fd(),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! One connection on its shard: the codec's state, where it is in its life, the author's data.
+//! Bytes in, callbacks, bytes out.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sockeye_codec::handshake::HeadBuffer;
+use sockeye_codec::{CloseCode, CloseFrame, Codec, Connection, Event, SendError};
+use sockeye_driver::{ConnId, Tx};
+
+use crate::ctx::{Core, Ctx};
+use crate::error::Closed;
+use crate::handler::Handler;
+use crate::timers::Tick;
+
+/// Where a connection is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The request has not come whole.
+    Handshake,
+    Open,
+    /// Our close frame has left, the peer's has not come.
+    Closing,
+    /// The author has been told that it is over; the last bytes are on their way.
+    Ending,
+}
+
+/// Why we closed it, where we were the first to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    None,
+    Handler(CloseCode),
+    Idle,
+    Backlog,
+    Panic,
+    Shutdown,
+}
+
+/// Facts about a connection.
+pub(crate) mod flag {
+    /// It has subscribed to a topic, now or before.
+    pub(crate) const HAS_SUBSCRIBED: u8 = 1;
+}
+
+/// A connection, but for the author's data.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) connection: Connection,
+    pub(crate) stage: Stage,
+    flags: u8,
+    pub(crate) cause: Cause,
+    /// When bytes came last: all that the hot path writes down.
+    pub(crate) received_tick: Tick,
+    /// When the stage began, or while it is open: when the last ping left.
+    pub(crate) stage_tick: Tick,
+    /// The one entry in the wheel that counts.
+    pub(crate) timer_tick: Tick,
+    /// Shared with the [`Remote`](crate::Remote)s that were asked for.
+    pub(crate) alive: Option<Arc<AtomicBool>>,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Session<S> {
+    pub(crate) link: Link,
+    /// The part of the request that has come; nothing after the handshake.
+    pub(crate) head: Option<Box<HeadBuffer>>,
+    /// From open to closed.
+    pub(crate) data: Option<S>,
+}
+
+/// What a callback has for its own connection: it leaves in one send.
+#[derive(Debug)]
+pub(crate) struct Cork {
+    pub(crate) block: Vec<u8>,
+    /// What the kernel has refused so far.
+    pub(crate) backlog_bytes: usize,
+}
+
+impl Cork {
+    pub(crate) fn of(tx: &mut impl Tx, id: ConnId) -> Self {
+        Self { block: tx.out(id), backlog_bytes: tx.backlog_bytes(id) }
+    }
+
+    #[inline]
+    pub(crate) fn waiting(&self) -> usize {
+        self.backlog_bytes + self.block.len()
+    }
+}
+
+impl<S> Session<S> {
+    pub(crate) fn new(now: Tick) -> Self {
+        Self {
+            link: Link {
+                connection: Connection::new(),
+                stage: Stage::Handshake,
+                flags: 0,
+                cause: Cause::None,
+                received_tick: now,
+                stage_tick: now,
+                timer_tick: now,
+                alive: None,
+            },
+            head: None,
+            data: None,
+        }
+    }
+}
+
+impl Link {
+    #[inline]
+    pub(crate) const fn is(&self, flags: u8) -> bool {
+        self.flags & flags != 0
+    }
+
+    pub(crate) const fn set(&mut self, flags: u8) {
+        self.flags |= flags;
+    }
+
+    /// Writes our close frame, and remembers why.
+    pub(crate) fn close(
+        &mut self,
+        cause: Cause,
+        code: CloseCode,
+        reason: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        self.connection.close(code, reason, None, out)?;
+        self.cause = cause;
+        self.is_not_alive();
+        Ok(())
+    }
+
+    pub(crate) fn is_not_alive(&self) {
+        if let Some(alive) = &self.alive {
+            alive.store(false, Ordering::Release);
+        }
+    }
+
+    /// What the author is told, where we closed first.
+    pub(crate) const fn closed_by_us(&self) -> Option<Closed> {
+        Some(match self.cause {
+            Cause::None => return None,
+            Cause::Handler(code) => Closed::ByHandler { code },
+            Cause::Idle => Closed::Idle,
+            Cause::Backlog => Closed::Backlog,
+            Cause::Panic => Closed::Panicked,
+            Cause::Shutdown => Closed::Shutdown,
+        })
+    }
+
+    #[cold]
+    fn closed_by_peer(&self, frame: Option<CloseFrame<'_>>) -> Closed {
+        self.closed_by_us().unwrap_or_else(|| {
+            let (code, reason) =
+                frame.map_or((CloseCode::NO_STATUS, ""), |frame| (frame.code, frame.reason));
+            Closed::ByPeer { code, reason: reason.into() }
+        })
+    }
+}
+
+/// All that a callback needs, apart from the bytes it is about.
+pub(crate) struct Call<'a, T, H: Handler> {
+    pub(crate) tx: &'a mut T,
+    pub(crate) cork: &'a mut Cork,
+    pub(crate) handler: &'a mut H,
+    pub(crate) core: &'a mut Core,
+    pub(crate) link: &'a mut Link,
+    pub(crate) session: &'a mut H::Session,
+    pub(crate) id: ConnId,
+}
+
+impl<T: Tx, H: Handler> Call<'_, T, H> {
+    /// Turns the bytes into callbacks. Returns why the connection is over, if it is.
+    pub(crate) fn receive(&mut self, codec: &mut Codec, input: &mut &mut [u8]) -> Option<Closed> {
+        // One for all that came in: a panic ends the connection anyway.
+        panic::catch_unwind(AssertUnwindSafe(|| self.events(codec, input))).unwrap_or_else(
+            |panic| {
+                self.handle_panic(&*panic);
+                None
+            },
+        )
+    }
+
+    fn events(&mut self, codec: &mut Codec, input: &mut &mut [u8]) -> Option<Closed> {
+        loop {
+            match self.link.connection.receive(codec, input, &mut self.cork.block) {
+                Ok(None) => return None,
+                Ok(Some(Event::Message(message))) => {
+                    if self.link.connection.is_open() {
+                        self.core.stats.messages_received += 1;
+                        let (handler, mut ctx) = self.ctx();
+                        handler.message(&mut ctx, message);
+                    }
+                }
+                Ok(Some(Event::Chunk(chunk))) => {
+                    if self.link.connection.is_open() {
+                        self.core.stats.messages_received += 1;
+                        let (handler, mut ctx) = self.ctx();
+                        handler.chunk(&mut ctx, chunk);
+                    }
+                }
+                Ok(Some(Event::Close(frame))) => return Some(self.link.closed_by_peer(frame)),
+                Ok(Some(_)) => {} // pings are answered by the codec, pongs are signs of life
+                Err(error) => {
+                    self.core.stats.protocol_errors += 1;
+                    return Some(self.link.closed_by_us().unwrap_or(Closed::Protocol(error)));
+                }
+            }
+        }
+    }
+
+    /// A callback without bytes. Returns whether the handler came back from it.
+    pub(crate) fn call(&mut self, callback: impl FnOnce(&mut H, &mut Ctx<'_, H>)) -> bool {
+        let result = panic::catch_unwind(AssertUnwindSafe(|| {
+            let (handler, mut ctx) = self.ctx();
+            callback(handler, &mut ctx);
+        }));
+        if let Err(panic) = &result {
+            self.handle_panic(&**panic);
+        }
+        result.is_ok()
+    }
+
+    #[inline]
+    fn ctx(&mut self) -> (&mut H, Ctx<'_, H>) {
+        let ctx = Ctx {
+            tx: &mut *self.tx,
+            cork: self.cork,
+            core: self.core,
+            link: self.link,
+            session: self.session,
+            id: self.id,
+        };
+        (self.handler, ctx)
+    }
+
+    /// One panic, one connection: it closes with 1011.
+    #[cold]
+    fn handle_panic(&mut self, panic: &(dyn std::any::Any + Send)) {
+        log_panic(panic);
+        self.core.stats.panics += 1;
+        let code = CloseCode::INTERNAL_ERROR;
+        // An error says that a close frame is on its way already.
+        let _ = self.link.close(Cause::Panic, code, "internal error", &mut self.cork.block);
+    }
+}
+
+/// Panics are logged and counted; the hook that the program set has had them before.
+#[cold]
+pub(crate) fn log_panic(panic: &(dyn std::any::Any + Send)) {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = text.unwrap_or("of another type"), "the handler panicked");
+}

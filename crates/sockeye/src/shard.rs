@@ -1,0 +1,546 @@
+//! One shard: a driver, a handler and their connections, on one thread.
+//!
+//! A turn: the driver's events, then mail from other threads, then timers, then what all of these
+//! have for other connections.
+
+use std::io;
+use std::mem;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::BorrowedFd;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use sockeye_codec::{CloseCode, Codec, Connection};
+use sockeye_driver::{Close, ConnId, Driver, SideTable, Sink, Tx};
+
+use crate::config::Config;
+use crate::ctx::{BACKLOG_REASON, Core, ShardCtx};
+use crate::deliveries::{Deliver, Deliveries};
+use crate::error::Closed;
+use crate::handler::Handler;
+use crate::mailbox::{Handle, Mail, Mailbox};
+use crate::session::{Call, Cause, Cork, Session, Stage, log_panic};
+use crate::timers::{Tick, Wheel, ticks};
+use crate::upgrade::{self, Progress};
+
+/// A driver and the engine on top of it.
+pub(crate) struct Shard<D, H: Handler> {
+    driver: D,
+    engine: Engine<H>,
+}
+
+/// All of a shard but its driver.
+struct Engine<H: Handler> {
+    handler: H,
+    sessions: SideTable<Session<H::Session>>,
+    codec: Codec,
+    core: Core,
+    wheel: Wheel,
+    times: Times,
+    mailbox: Arc<Mailbox>,
+    mails: Vec<Mail>,
+    due: Vec<(Tick, ConnId)>,
+    overflowed: Vec<ConnId>,
+    stopping: bool,
+}
+
+/// The time of this turn, and the configured times, in ticks. 0: never.
+#[derive(Debug)]
+struct Times {
+    turn: Instant,
+    now: Tick,
+    handshake: Tick,
+    ping: Tick,
+    idle: Tick,
+    close: Tick,
+}
+
+impl Times {
+    fn new(config: &Config, turn: Instant) -> Self {
+        let or_never = |ms| if ms == 0 { 0 } else { ticks(ms) };
+        Self {
+            turn,
+            now: 0,
+            handshake: ticks(config.handshake_timeout_ms),
+            ping: or_never(config.ping_interval_ms),
+            idle: or_never(config.idle_timeout_ms),
+            close: ticks(config.close_timeout_ms),
+        }
+    }
+}
+
+impl<D: Driver, H: Handler> Shard<D, H> {
+    pub(crate) fn new(
+        mut driver: D,
+        listener: TcpListener,
+        handler: H,
+        config: Arc<Config>,
+        handle: Handle,
+        number: u16,
+    ) -> io::Result<Self> {
+        driver.listen(listener)?;
+        let now = driver.tx().now();
+        let engine = Engine {
+            handler,
+            sessions: SideTable::default(),
+            codec: Codec::server(config.limits()),
+            wheel: Wheel::new(now),
+            times: Times::new(&config, now),
+            mailbox: Arc::clone(&handle.shards[usize::from(number)]),
+            core: Core::new(config, handle, number),
+            mails: Vec::new(),
+            due: Vec::new(),
+            overflowed: Vec::new(),
+            stopping: false,
+        };
+        Ok(Self { driver, engine })
+    }
+
+    pub(crate) fn turn(&mut self, until: Option<Instant>) -> io::Result<()> {
+        let until = match (until, self.next_deadline()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        self.driver.turn(until, &mut self.engine)?;
+        self.engine.finish_turn(self.driver.tx());
+        Ok(())
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        // What a turn's last callbacks have published goes out at once.
+        let engine = &self.engine;
+        if engine.core.deliveries.is_empty() { engine.wheel.next() } else { Some(engine.times.turn) }
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.driver.as_fd()
+    }
+
+    /// Shut down, and the last connection is gone.
+    pub(crate) fn is_done(&self) -> bool {
+        self.engine.stopping && self.engine.sessions.is_empty()
+    }
+}
+
+impl<D, H: Handler> Drop for Shard<D, H> {
+    fn drop(&mut self) {
+        self.engine.mailbox.stop();
+    }
+}
+
+impl<T: Tx, H: Handler> Sink<T> for Engine<H> {
+    fn accepted(&mut self, tx: &mut T, id: ConnId, _peer: SocketAddr) {
+        self.update_time(tx);
+        self.core.stats.accepted += 1;
+        self.sessions.insert(id, Session::new(self.times.now));
+        self.arm(id, self.times.now + self.times.handshake);
+    }
+
+    fn connected(&mut self, _tx: &mut T, _id: ConnId) {
+        // A server's shard connects to nobody.
+    }
+
+    fn received(&mut self, tx: &mut T, id: ConnId, bytes: &mut [u8]) {
+        self.update_time(tx);
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.link.received_tick = self.times.now;
+        match session.link.stage {
+            Stage::Open | Stage::Closing => self.receive_frames(tx, id, bytes),
+            Stage::Handshake => self.receive_request(tx, id, bytes),
+            Stage::Ending => {}
+        }
+    }
+
+    fn drained(&mut self, tx: &mut T, id: ConnId) {
+        self.update_time(tx);
+        self.call(tx, id, H::drained);
+    }
+
+    fn closed(&mut self, tx: &mut T, id: ConnId, why: sockeye_driver::Closed) {
+        self.update_time(tx);
+        let lost = match why {
+            sockeye_driver::Closed::Eof => None,
+            sockeye_driver::Closed::Error(error) => Some(error),
+        };
+        self.end(id, |session| session.link.closed_by_us().unwrap_or(Closed::Lost(lost)));
+        self.sessions.remove(id);
+    }
+}
+
+impl<H: Handler> Engine<H> {
+    #[inline]
+    fn update_time(&mut self, tx: &impl Tx) {
+        let now = tx.now();
+        if now != self.times.turn {
+            self.times.turn = now;
+            self.times.now = self.wheel.tick_at(now);
+        }
+    }
+
+    /// Has the connection looked at, at this tick; what was arranged for it before no longer
+    /// counts.
+    fn arm(&mut self, id: ConnId, tick: Tick) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.link.timer_tick = self.wheel.insert(id, tick);
+        }
+    }
+
+    fn receive_frames<T: Tx>(&mut self, tx: &mut T, id: ConnId, mut bytes: &mut [u8]) {
+        let mut cork = Cork::of(tx, id);
+        let over = self
+            .calling(tx, id, &mut cork)
+            .and_then(|(mut call, codec)| call.receive(codec, &mut bytes));
+        self.finish_callback(tx, id, cork, over);
+    }
+
+    /// A callback that no bytes of the connection bring about.
+    fn call<T: Tx>(
+        &mut self,
+        tx: &mut T,
+        id: ConnId,
+        callback: impl FnOnce(&mut H, &mut crate::Ctx<'_, H>),
+    ) {
+        let mut cork = Cork::of(tx, id);
+        if let Some((mut call, _)) = self.calling(tx, id, &mut cork) {
+            call.call(callback);
+        }
+        self.finish_callback(tx, id, cork, None);
+    }
+
+    #[inline]
+    fn calling<'a, T: Tx>(
+        &'a mut self,
+        tx: &'a mut T,
+        id: ConnId,
+        cork: &'a mut Cork,
+    ) -> Option<(Call<'a, T, H>, &'a mut Codec)> {
+        let session = self.sessions.get_mut(id)?;
+        let call = Call {
+            tx,
+            cork,
+            handler: &mut self.handler,
+            core: &mut self.core,
+            link: &mut session.link,
+            session: session.data.as_mut()?,
+            id,
+        };
+        Some((call, &mut self.codec))
+    }
+
+    /// After a callback: what it sent leaves, and what it did to the connection takes effect.
+    #[inline]
+    fn finish_callback<T: Tx>(&mut self, tx: &mut T, id: ConnId, cork: Cork, over: Option<Closed>) {
+        let waiting = tx.flush(id, cork.block);
+        if let Some(why) = over {
+            return self.end_gracefully(tx, id, why);
+        }
+        let Some(session) = self.sessions.get(id) else { return };
+        if session.link.stage == Stage::Open {
+            if !session.link.connection.is_open() {
+                self.enter(id, Stage::Closing);
+            } else if waiting > self.core.config.backlog_bytes_max {
+                self.overflow(tx, id);
+            }
+        }
+    }
+
+    fn receive_request<T: Tx>(&mut self, tx: &mut T, id: ConnId, mut bytes: &mut [u8]) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        // Gone already, or as good as.
+        let Some(peer) = tx.peer_addr(id) else { return self.abort(tx, id) };
+        let mut out = tx.out(id);
+        let limits = self.core.config.handshake_limits();
+        let handler = &mut self.handler;
+        match upgrade::receive(handler, session, &limits, peer, &mut bytes, &mut out) {
+            Progress::Wait => drop(tx.flush(id, out)),
+            Progress::Rejected => {
+                tx.flush(id, out);
+                self.core.stats.rejected += 1;
+                self.enter(id, Stage::Ending);
+                tx.close(id, Close::Graceful);
+            }
+            Progress::Accepted { session: data, streaming } => {
+                session.data = Some(data);
+                if streaming {
+                    session.link.connection = Connection::new().streaming();
+                }
+                self.core.stats.opened += 1;
+                self.core.stats.open += 1;
+                self.enter(id, Stage::Open);
+                let mut cork = Cork { block: out, backlog_bytes: tx.backlog_bytes(id) };
+                let over = self.calling(tx, id, &mut cork).and_then(|(mut call, codec)| {
+                    call.call(H::open);
+                    // Frames that came with the request: all in one send with the answer.
+                    if bytes.is_empty() { None } else { call.receive(codec, &mut bytes) }
+                });
+                self.finish_callback(tx, id, cork, over);
+            }
+        }
+    }
+
+    /// A new stage, with its time limit.
+    fn enter(&mut self, id: ConnId, stage: Stage) {
+        let Times { now, close, .. } = self.times;
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.link.stage = stage;
+        session.link.stage_tick = now;
+        match stage {
+            Stage::Closing | Stage::Ending => self.arm(id, now + close),
+            Stage::Open => {
+                // The handshake's entry in the wheel does where it comes early enough.
+                if let Some(due) = self.open_deadline(id)
+                    && !self.sessions.get(id).is_some_and(|session| {
+                        (now + 1..=due).contains(&session.link.timer_tick)
+                    })
+                {
+                    self.arm(id, due);
+                }
+            }
+            Stage::Handshake => {}
+        }
+    }
+
+    /// When an open connection has to be looked at.
+    fn open_deadline(&self, id: ConnId) -> Option<Tick> {
+        let link = &self.sessions.get(id)?.link;
+        let ping = link.received_tick.max(link.stage_tick) + self.times.ping;
+        let idle = link.received_tick + self.times.idle;
+        match (self.times.ping, self.times.idle) {
+            (0, 0) => None,
+            (0, _) => Some(idle),
+            (_, 0) => Some(ping),
+            _ => Some(ping.min(idle)),
+        }
+    }
+
+    fn handle_timer<T: Tx>(&mut self, tx: &mut T, id: ConnId) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let link = &mut session.link;
+        let Times { now, handshake, ping, idle, close, .. } = self.times;
+        match link.stage {
+            Stage::Handshake if now >= link.stage_tick + handshake => {
+                let mut out = tx.out(id);
+                upgrade::time_out(&mut out);
+                tx.flush(id, out);
+                self.core.stats.rejected += 1;
+                self.enter(id, Stage::Ending);
+                tx.close(id, Close::Graceful);
+            }
+            Stage::Handshake => {
+                let due = link.stage_tick + handshake;
+                self.arm(id, due);
+            }
+            Stage::Open => {
+                if idle != 0 && now >= link.received_tick + idle {
+                    return self.close(tx, id, Cause::Idle, CloseCode::GOING_AWAY, "idle timeout");
+                }
+                if ping != 0 && now >= link.received_tick.max(link.stage_tick) + ping {
+                    link.stage_tick = now;
+                    let mut out = tx.out(id);
+                    // Refused only where a close frame has left, and then there is no ping to send.
+                    let _ = link.connection.ping(&[], None, &mut out);
+                    tx.flush(id, out);
+                }
+                if let Some(due) = self.open_deadline(id) {
+                    self.arm(id, due);
+                }
+            }
+            Stage::Closing | Stage::Ending if now >= link.stage_tick + close => self.abort(tx, id),
+            Stage::Closing | Stage::Ending => {
+                let due = link.stage_tick + close;
+                self.arm(id, due);
+            }
+        }
+    }
+
+    /// Begins the closing handshake for a reason of the engine's.
+    fn close<T: Tx>(&mut self, tx: &mut T, id: ConnId, cause: Cause, code: CloseCode, why: &str) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if session.link.stage != Stage::Open {
+            return;
+        }
+        let mut out = tx.out(id);
+        let closed = session.link.close(cause, code, why, &mut out);
+        tx.flush(id, out);
+        if closed.is_ok() {
+            self.enter(id, Stage::Closing);
+        }
+    }
+
+    fn overflow<T: Tx>(&mut self, tx: &mut T, id: ConnId) {
+        self.core.stats.backlog_overflows += 1;
+        self.close(tx, id, Cause::Backlog, CloseCode::TRY_AGAIN_LATER, BACKLOG_REASON);
+    }
+
+    /// The WebSocket connection is over; the TCP connection ends once all has been sent. "The
+    /// server MUST close the underlying TCP connection immediately" (RFC 6455 section 7.1.1), but
+    /// not so that a reset overtakes the close frame.
+    fn end_gracefully<T: Tx>(&mut self, tx: &mut T, id: ConnId, why: Closed) {
+        self.end(id, |_| why);
+        self.enter(id, Stage::Ending);
+        tx.close(id, Close::Graceful);
+    }
+
+    fn abort<T: Tx>(&mut self, tx: &mut T, id: ConnId) {
+        tx.close(id, Close::Abort);
+        self.end(id, |session| session.link.closed_by_us().unwrap_or(Closed::Lost(None)));
+        self.sessions.remove(id);
+    }
+
+    /// Tells the author, once, that an open connection is over.
+    fn end(&mut self, id: ConnId, why: impl FnOnce(&Session<H::Session>) -> Closed) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.link.is_not_alive();
+        let Some(data) = session.data.take() else { return };
+        let why = why(session);
+        self.core.stats.open -= 1;
+        self.core.forget(id);
+        let (handler, core) = (&mut self.handler, &mut self.core);
+        let result = panic::catch_unwind(AssertUnwindSafe(|| {
+            handler.closed(&mut ShardCtx { core }, data, why);
+        }));
+        if let Err(panic) = result {
+            log_panic(&*panic);
+            self.core.stats.panics += 1;
+        }
+    }
+
+    /// What follows the driver's events.
+    fn finish_turn<T: Tx>(&mut self, tx: &mut T) {
+        self.update_time(tx);
+        self.read_mail(tx);
+        self.wheel.advance(self.times.now, &mut self.due);
+        let mut due = mem::take(&mut self.due);
+        for (tick, id) in due.drain(..) {
+            if self.sessions.get(id).is_some_and(|session| session.link.timer_tick == tick) {
+                self.handle_timer(tx, id);
+            }
+        }
+        self.due = due;
+        self.deliver(tx);
+        self.core.stats.connections = self.sessions.len() as u64;
+        self.mailbox.stats.write(&self.core.stats);
+    }
+
+    fn read_mail<T: Tx>(&mut self, tx: &mut T) {
+        let mut mails = mem::take(&mut self.mails);
+        self.mailbox.collect(&mut mails);
+        for mail in mails.drain(..) {
+            match mail {
+                Mail::Send { id, frame } => {
+                    self.core.send_frame(id, &frame).unwrap_or_else(|_| self.deliver(tx));
+                }
+                Mail::Publish(batch) => {
+                    for (topic, frame) in batch.iter() {
+                        self.core.publish_frame(topic, frame).unwrap_or_else(|_| self.deliver(tx));
+                    }
+                }
+                Mail::Close { id, code, reason } => {
+                    self.deliver(tx);
+                    self.close(tx, id, Cause::Handler(code), code, &reason);
+                }
+                Mail::Shutdown => self.shut_down(tx),
+            }
+        }
+        self.mails = mails;
+    }
+
+    fn shut_down<T: Tx>(&mut self, tx: &mut T) {
+        self.stopping = true;
+        tx.stop_listening();
+        self.deliver(tx);
+        let ids: Vec<_> = self.sessions.ids().collect();
+        for id in ids {
+            match self.sessions.get(id).map(|session| session.link.stage) {
+                Some(Stage::Handshake) => self.abort(tx, id),
+                _ => {
+                    let code = CloseCode::GOING_AWAY;
+                    self.close(tx, id, Cause::Shutdown, code, "the server shuts down");
+                }
+            }
+        }
+    }
+
+    /// Sends what the turn has for connections other than the one in hand.
+    fn deliver<T: Tx>(&mut self, tx: &mut T) {
+        if !self.core.outgoing.ends.is_empty() {
+            self.post_outgoing();
+        }
+        if self.core.deliveries.is_empty() {
+            return;
+        }
+        let Core { deliveries, topics, stats, config, .. } = &mut self.core;
+        let mut outlet = Outlet {
+            tx,
+            sessions: &mut self.sessions,
+            overflowed: &mut self.overflowed,
+            backlog_bytes_max: config.backlog_bytes_max,
+        };
+        stats.messages_sent += Deliveries::deliver(deliveries, topics, &mut outlet) as u64;
+        let mut overflowed = mem::take(&mut self.overflowed);
+        for id in overflowed.drain(..) {
+            self.overflow(tx, id);
+        }
+        self.overflowed = overflowed;
+    }
+
+    /// One letter to each other shard with all that this turn published.
+    fn post_outgoing(&mut self) {
+        let count = self.core.outgoing.ends.len() as u64;
+        let batch = Arc::new(mem::take(&mut self.core.outgoing));
+        for (number, shard) in self.core.handle.shards.iter().enumerate() {
+            if number != usize::from(self.core.shard)
+                && let Err(error) = shard.post(Mail::Publish(Arc::clone(&batch)))
+            {
+                self.core.stats.publications_refused += count;
+                tracing::warn!(shard = number, %error, "publications lost");
+            }
+        }
+    }
+}
+
+/// Where deliveries go.
+struct Outlet<'a, T, S> {
+    tx: &'a mut T,
+    sessions: &'a mut SideTable<Session<S>>,
+    overflowed: &'a mut Vec<ConnId>,
+    backlog_bytes_max: usize,
+}
+
+impl<T: Tx, S> Outlet<'_, T, S> {
+    #[inline]
+    fn is_open(&self, id: ConnId) -> bool {
+        self.sessions.get(id).is_some_and(|session| session.link.connection.is_open())
+    }
+
+    #[inline]
+    fn check(&mut self, id: ConnId, waiting: usize) {
+        if waiting > self.backlog_bytes_max {
+            self.overflowed.push(id);
+        }
+    }
+}
+
+impl<T: Tx, S> Deliver for Outlet<'_, T, S> {
+    #[inline]
+    fn shared(&mut self, id: ConnId, frames: &Bytes) {
+        if self.is_open(id) {
+            let waiting = self.tx.send_shared(id, frames);
+            self.check(id, waiting);
+        }
+    }
+
+    fn gathered<'b>(&mut self, id: ConnId, pieces: impl Iterator<Item = &'b [u8]>, last: bool) {
+        // `last`: its close frame stands among the pieces, and counts as sent already.
+        if last || self.is_open(id) {
+            let mut block = self.tx.out(id);
+            for piece in pieces {
+                block.extend_from_slice(piece);
+            }
+            let waiting = self.tx.flush(id, block);
+            self.check(id, waiting);
+        }
+    }
+}

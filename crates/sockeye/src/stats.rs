@@ -1,0 +1,63 @@
+//! What a shard counts. Plain numbers in its own memory, copied once a turn to where others read.
+
+use std::iter::Sum;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counts of a server since it began, over all shards.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        /// The counters of one shard, for other threads to read.
+        #[derive(Debug, Default)]
+        pub(crate) struct ShardStats {
+            $($name: AtomicU64,)*
+        }
+
+        impl ShardStats {
+            /// Only the shard writes, so plain stores do.
+            pub(crate) fn write(&self, stats: &Stats) {
+                $(self.$name.store(stats.$name, Ordering::Relaxed);)*
+            }
+
+            pub(crate) fn read(&self) -> Stats {
+                Stats { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+
+        impl Sum for Stats {
+            fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+                all.fold(Self::default(), |a, b| Self { $($name: a.$name + b.$name,)* })
+            }
+        }
+    };
+}
+
+counters! {
+    /// TCP connections accepted.
+    accepted,
+    /// TCP connections now, those in the opening or closing handshake too.
+    connections,
+    /// WebSocket connections opened.
+    opened,
+    /// WebSocket connections now open.
+    open,
+    /// Requests that were answered with something other than 101.
+    rejected,
+    /// Messages received (in streaming mode: chunks).
+    messages_received,
+    /// Messages sent; a publication counts once for each subscriber.
+    messages_sent,
+    /// Connections closed because the peer broke the protocol or went over a limit.
+    protocol_errors,
+    /// Connections closed because their backlog was over the limit.
+    backlog_overflows,
+    /// Publications that another shard's full mailbox refused.
+    publications_refused,
+    /// Panics of the handler.
+    panics,
+}

@@ -1,0 +1,110 @@
+//! `sockeye serve`: one of the built-in applications, until a signal.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::num::NonZero;
+use std::process;
+use std::thread;
+
+use clap::{Args, ValueEnum};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use sockeye::{Backend, Handle, Handler, Server};
+
+use crate::apps::{self, App};
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Where to listen; with port 0 the system chooses one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9001")]
+    listen: String,
+    /// What to serve
+    #[arg(long, value_enum, default_value_t = App::Echo)]
+    app: App,
+    /// Shards, each with a thread of its own [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    shards: Option<NonZero<u16>>,
+    /// How the bytes move
+    #[arg(long, value_enum, default_value_t = BackendName::Auto)]
+    backend: BackendName,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum BackendName {
+    /// The best that this machine has
+    Auto,
+    /// epoll
+    Epoll,
+    /// io_uring (not built yet)
+    IoUring,
+}
+
+impl From<BackendName> for Backend {
+    fn from(name: BackendName) -> Self {
+        match name {
+            BackendName::Auto => Self::Auto,
+            BackendName::Epoll => Self::Epoll,
+            BackendName::IoUring => Self::IoUring,
+        }
+    }
+}
+
+/// Serves until a signal.
+pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let backend = Backend::from(options.backend).resolve()?;
+    // Before the first thread, so that none is hit by a signal.
+    let signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut server = Server::bind(&*options.listen)
+        .map_err(|error| match error {
+            sockeye::Error::Address(cause) => format!(
+                "--listen {}: {cause}; give an address and a port, such as 127.0.0.1:9001",
+                options.listen
+            ),
+            error => format!("--listen: {error}"),
+        })?
+        .backend(backend);
+    if let Some(shards) = options.shards {
+        server = server.shards(shards.get().into());
+    }
+    match options.app {
+        App::Echo => serve(server, backend, signals, |_| apps::Echo),
+        App::Broadcast => serve(server, backend, signals, |_| apps::Broadcast),
+        App::Chat => {
+            let shared = apps::chat::Shared::default();
+            let shared = std::sync::Arc::new(shared);
+            serve(server, backend, signals, move |_| apps::chat::Chat::new(shared.clone()))
+        }
+    }
+}
+
+fn serve<H: Handler>(
+    server: Server,
+    backend: Backend,
+    signals: Signals,
+    handler: impl Fn(usize) -> H + Send + Sync + 'static,
+) -> Result<(), Box<dyn Error>> {
+    let shards = server.shard_count();
+    let running = server.spawn(handler)?;
+    let handle = running.handle().clone();
+    thread::Builder::new().name("signals".into()).spawn(|| wait_for_signals(signals, handle))?;
+    let address = running.local_addr();
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "listening on ws://{address} (backend {backend}, {shards} shards)")?;
+    stdout.flush()?;
+    drop(stdout);
+    running.join()?;
+    Ok(())
+}
+
+/// The first signal closes every connection with 1001; a second one does not wait for that.
+fn wait_for_signals(mut signals: Signals, handle: Handle) {
+    let mut asked = false;
+    for signal in &mut signals {
+        if asked {
+            process::exit(128 + signal);
+        }
+        asked = true;
+        handle.shutdown();
+    }
+}
