@@ -6,13 +6,13 @@
 
 use std::mem;
 
-use crate::arch::Text;
+use crate::arch::{self, Text};
 use crate::codec::{Codec, Limits};
 use crate::error::ProtocolError;
 use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, FIN, FrameHeader, HEADER_BYTES_MAX, OpCode, Role};
 use crate::mask::{self, MaskingKey};
 use crate::message::{Chunk, DataKind, Message};
-use crate::utf8::{self, Utf8Stream};
+use crate::utf8::Utf8Stream;
 
 /// What we reserve for a message beyond the bytes of it that have arrived, at most; a declared
 /// length alone reserves nothing.
@@ -315,9 +315,7 @@ impl Decoder {
         codec.scratch.lent = self.partial.take();
         let lent = codec.scratch.lent.get_or_insert_default();
         Ok(match message {
-            PartialMessage { extension: true, kind, .. } => {
-                Decoded::Extension(kind, &lent.binary)
-            }
+            PartialMessage { extension: true, kind, .. } => Decoded::Extension(kind, &lent.binary),
             PartialMessage { kind: DataKind::Binary, .. } => {
                 Decoded::Message(Message::Binary(&lent.binary))
             }
@@ -454,8 +452,8 @@ fn whole_message(
     key: Option<MaskingKey>,
 ) -> Result<Message<'_>, ProtocolError> {
     match (kind, key) {
-        (DataKind::Text, Some(key)) => utf8::unmask_text_in_place(payload, key).map(Message::Text),
-        (DataKind::Text, None) => utf8::validate_whole(payload).map(Message::Text),
+        (DataKind::Text, Some(key)) => arch::unmask_text(payload, key).map(Message::Text),
+        (DataKind::Text, None) => arch::valid_text(payload).map(Message::Text),
         (DataKind::Binary, key) => {
             unmask(payload, key);
             Some(Message::Binary(payload))

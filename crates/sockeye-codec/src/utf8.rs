@@ -1,27 +1,93 @@
-//! Stand-in.
+//! UTF-8 (RFC 3629) over chunks that end anywhere: each byte is validated once, an error is found
+//! with the first byte that no continuation can mend (RFC 6455 section 8.1).
+
+/// The bytes are no UTF-8, whatever follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InvalidUtf8;
+
+/// Shorter chunks are validated by the standard library, which has no set-up to pay for.
+const SHORT_BYTES_MAX: usize = 64;
+
+/// The state between two chunks: a sequence that has begun.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Utf8Stream { carry: [u8; 3], len: u8 }
+pub(crate) struct Utf8Stream {
+    /// `open[..len]` may become a character.
+    open: [u8; 3],
+    len: u8,
+}
+
 impl Utf8Stream {
-    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), InvalidUtf8> {
-        let mut all = self.carry[..self.len as usize].to_vec();
-        all.extend_from_slice(chunk);
-        match std::str::from_utf8(&all) {
-            Ok(_) => { self.len = 0; Ok(()) }
-            Err(e) if e.error_len().is_none() => {
-                let rest = &all[e.valid_up_to()..];
-                self.carry[..rest.len()].copy_from_slice(rest);
-                self.len = rest.len() as u8;
-                Ok(())
-            }
-            Err(_) => Err(InvalidUtf8),
+    /// Takes the next chunk.
+    pub(crate) fn push(&mut self, mut chunk: &[u8]) -> Result<(), InvalidUtf8> {
+        if self.len > 0 {
+            chunk = self.go_on(chunk)?;
+        }
+        let (body, tail) = chunk.split_at(chunk.len() - open_tail(chunk));
+        let valid = if body.len() <= SHORT_BYTES_MAX {
+            std::str::from_utf8(body).is_ok()
+        } else {
+            simdutf8::basic::from_utf8(body).is_ok()
+        };
+        if !valid || !may_become_char(tail) {
+            return Err(InvalidUtf8);
+        }
+        if !tail.is_empty() {
+            self.open[..tail.len()].copy_from_slice(tail);
+            self.len = tail.len() as u8;
+        }
+        Ok(())
+    }
+
+    /// Completes the open sequence as far as the chunk has bytes for it; returns the others.
+    fn go_on<'c>(&mut self, chunk: &'c [u8]) -> Result<&'c [u8], InvalidUtf8> {
+        let have = usize::from(self.len);
+        let take = (sequence_len(self.open[0]) - have).min(chunk.len());
+        let mut sequence = [0; 4];
+        sequence[..have].copy_from_slice(&self.open[..have]);
+        sequence[have..have + take].copy_from_slice(&chunk[..take]);
+        let sequence = &sequence[..have + take];
+        if std::str::from_utf8(sequence).is_ok() {
+            self.len = 0;
+        } else if sequence.len() < 4 && may_become_char(sequence) {
+            self.open[..sequence.len()].copy_from_slice(sequence);
+            self.len = sequence.len() as u8;
+        } else {
+            return Err(InvalidUtf8);
+        }
+        Ok(&chunk[take..])
+    }
+
+    /// Nothing follows.
+    pub(crate) const fn finish(self) -> Result<(), InvalidUtf8> {
+        if self.len == 0 { Ok(()) } else { Err(InvalidUtf8) }
+    }
+}
+
+/// How many bytes a sequence has that begins so; 1 for what begins none.
+const fn sequence_len(lead: u8) -> usize {
+    match lead {
+        0xC0..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xFF => 4,
+        _ => 1,
+    }
+}
+
+/// How many bytes at the end belong to a sequence that the chunk does not hold whole.
+fn open_tail(chunk: &[u8]) -> usize {
+    for (n, byte) in chunk.iter().rev().take(3).enumerate() {
+        if byte & 0xC0 != 0x80 {
+            return if sequence_len(*byte) > n + 1 { n + 1 } else { 0 };
         }
     }
-    pub(crate) fn finish(self) -> Result<(), InvalidUtf8> { if self.len == 0 { Ok(()) } else { Err(InvalidUtf8) } }
+    0
 }
-pub(crate) fn validate_whole(bytes: &[u8]) -> Option<&str> { simdutf8::basic::from_utf8(bytes).ok() }
-pub(crate) fn unmask_text_in_place(payload: &mut [u8], key: [u8; 4]) -> Option<&str> {
-    crate::mask::apply(payload, key, 0);
-    validate_whole(payload)
+
+/// Whether some continuation makes a character of it. Nothing may.
+fn may_become_char(open: &[u8]) -> bool {
+    match std::str::from_utf8(open) {
+        Ok(_) => open.is_empty(),
+        // `None`: "the end of the input was reached unexpectedly", not an invalid sequence.
+        Err(error) => error.valid_up_to() == 0 && error.error_len().is_none(),
+    }
 }

@@ -167,7 +167,9 @@ mod tests {
         let mut out = Outbuf::default();
         let shared = Bytes::from(vec![1; SHARE_BYTES_MIN]);
         out.push_shared(shared.clone(), 0);
-        assert!(matches!(&out.blocks[0], Block::Shared(bytes) if bytes.as_ptr() == shared.as_ptr()));
+        assert!(
+            matches!(&out.blocks[0], Block::Shared(bytes) if bytes.as_ptr() == shared.as_ptr())
+        );
         out.push_shared(shared.clone(), 1);
         assert!(matches!(&out.blocks[1], Block::Owned(_)));
     }

@@ -210,8 +210,7 @@ impl<H: Handler> Ctx<'_, H> {
     /// A payload too large to copy goes to the kernel from where it is.
     #[inline(never)]
     fn write_through(&mut self, header: &[u8], payload: &[u8]) {
-        let parts =
-            [IoSlice::new(&self.cork.block), IoSlice::new(header), IoSlice::new(payload)];
+        let parts = [IoSlice::new(&self.cork.block), IoSlice::new(header), IoSlice::new(payload)];
         self.cork.backlog_bytes = self.tx.write(self.id, &parts);
         self.cork.block.clear();
     }
@@ -372,9 +371,10 @@ impl<H: Handler> Ctx<'_, H> {
     /// This connection, for other threads.
     pub fn remote(&mut self) -> Remote {
         let id = self.id();
-        let alive = self.link.alive.get_or_insert_with(|| {
-            Arc::new(AtomicBool::new(self.link.connection.is_open()))
-        });
+        let alive = self
+            .link
+            .alive
+            .get_or_insert_with(|| Arc::new(AtomicBool::new(self.link.connection.is_open())));
         Remote { handle: self.core.handle.clone(), id, alive: Arc::clone(alive) }
     }
 

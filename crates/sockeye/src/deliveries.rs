@@ -15,7 +15,10 @@ use crate::topics::{TopicId, Topics};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum To {
     /// All subscribers at the end of the turn.
-    Topic { topic: TopicId, except: Option<ConnId> },
+    Topic {
+        topic: TopicId,
+        except: Option<ConnId>,
+    },
     One(ConnId),
     /// The last frame of a connection: its close frame.
     OneLast(ConnId),

@@ -36,7 +36,10 @@ impl fmt::Display for Error {
             Self::Config(what) | Self::Address(what) | Self::Backend(what) => f.write_str(what),
             Self::Listen { address, cause } => match cause.kind() {
                 io::ErrorKind::AddrInUse => {
-                    write!(f, "{address} is in use by another process: stop it or choose another port")
+                    write!(
+                        f,
+                        "{address} is in use by another process: stop it or choose another port"
+                    )
                 }
                 io::ErrorKind::AddrNotAvailable => {
                     write!(f, "{address} is not an address of this machine")

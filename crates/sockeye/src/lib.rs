@@ -59,7 +59,5 @@ pub use handler::{Handler, Request, Upgrade};
 pub use mailbox::{ConnectionId, Handle, Remote};
 pub use server::{Backend, Running, Server, Shard, ShardBuilder};
 pub use sockeye_codec::handshake::choose_subprotocol;
-pub use sockeye_codec::{
-    Chunk, CloseCode, DataKind, Message, PreparedMessage, ProtocolError,
-};
+pub use sockeye_codec::{Chunk, CloseCode, DataKind, Message, PreparedMessage, ProtocolError};
 pub use stats::Stats;

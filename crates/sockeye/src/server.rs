@@ -150,8 +150,7 @@ impl Server {
         for _ in &listeners {
             drivers.push(Epoll::new(config.driver())?);
         }
-        let mailbox =
-            |driver: &Epoll| Arc::new(Mailbox::new(driver.waker(), config.mailbox_max));
+        let mailbox = |driver: &Epoll| Arc::new(Mailbox::new(driver.waker(), config.mailbox_max));
         let handle = Handle { shards: drivers.iter().map(mailbox).collect() };
         let shards = drivers.into_iter().zip(listeners).zip(0..);
         Ok(shards

@@ -111,7 +111,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         // What a turn's last callbacks have published goes out at once.
         let engine = &self.engine;
-        if engine.core.deliveries.is_empty() { engine.wheel.next() } else { Some(engine.times.turn) }
+        if engine.core.deliveries.is_empty() {
+            engine.wheel.next()
+        } else {
+            Some(engine.times.turn)
+        }
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -291,9 +295,10 @@ impl<H: Handler> Engine<H> {
             Stage::Open => {
                 // The handshake's entry in the wheel does where it comes early enough.
                 if let Some(due) = self.open_deadline(id)
-                    && !self.sessions.get(id).is_some_and(|session| {
-                        (now + 1..=due).contains(&session.link.timer_tick)
-                    })
+                    && !self
+                        .sessions
+                        .get(id)
+                        .is_some_and(|session| (now + 1..=due).contains(&session.link.timer_tick))
                 {
                     self.arm(id, due);
                 }

@@ -92,8 +92,11 @@ impl EpollTx {
         let id = self.connections.insert(Connection { stream, flags, backlog: None });
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Some(connection) = self.connections.get_mut(id)
-            && let Err(error) =
-                self.registry.register(&mut connection.stream, Token(id.to_bits() as usize), interest)
+            && let Err(error) = self.registry.register(
+                &mut connection.stream,
+                Token(id.to_bits() as usize),
+                interest,
+            )
         {
             self.connections.remove(id);
             return Err(error);
