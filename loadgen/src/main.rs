@@ -2,6 +2,7 @@
 
 mod apps;
 mod demo;
+mod files;
 mod serve;
 
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         .with_env_filter(filter.unwrap_or_else(|_| "warn".into()))
         .with_writer(std::io::stderr)
         .init();
+    files::raise_limit();
     let result = match cli.command {
         Command::Serve(options) => serve::run(&options),
         Command::Demo(options) => demo::run(&options),

@@ -4,7 +4,7 @@
 
 use crate::close::{CloseCode, CloseFrame};
 use crate::codec::Codec;
-use crate::decode::{Decoded, Decoder};
+use crate::decode::{Decoded, Decoder, Mode};
 use crate::encode;
 use crate::error::{ProtocolError, SendError};
 use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, OpCode};
@@ -48,6 +48,7 @@ enum State {
 #[derive(Debug, Default)]
 pub struct Connection {
     decoder: Decoder,
+    mode: Mode,
     state: State,
 }
 
@@ -61,14 +62,14 @@ impl Connection {
     /// together, so a message of any length takes no memory. The limits apply all the same.
     #[must_use]
     pub const fn streaming(mut self) -> Self {
-        self.decoder.stream = true;
+        self.mode.stream = true;
         self
     }
 
     /// An extension that uses RSV1 was negotiated: such messages come as [`Event::Extension`].
     #[must_use]
     pub const fn allow_rsv1(mut self) -> Self {
-        self.decoder.rsv1 = true;
+        self.mode.rsv1 = true;
         self
     }
 
@@ -92,7 +93,7 @@ impl Connection {
         }
         // Drawn before it is known to be needed: the event borrows the codec. Free for a server.
         let key = codec.next_masking_key();
-        match self.decoder.next(codec, input) {
+        match self.decoder.next(self.mode, codec, input) {
             Ok(None) => Ok(None),
             Ok(Some(Decoded::Message(message))) => Ok(Some(Event::Message(message))),
             Ok(Some(Decoded::Chunk(chunk))) => Ok(Some(Event::Chunk(chunk))),

@@ -30,11 +30,18 @@ pub(crate) enum Decoded<'a> {
     Control(OpCode, &'a [u8]),
 }
 
-/// The state of one connection's input: nothing but flags between messages.
+/// The state of one connection's input: nothing between messages.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     partial: Option<Box<Partial>>,
+}
+
+/// How a connection's frames are to be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Mode {
+    /// Messages are handed out in chunks.
     pub(crate) stream: bool,
+    /// An extension uses RSV1.
     pub(crate) rsv1: bool,
 }
 
@@ -143,11 +150,12 @@ impl Decoder {
     #[inline]
     pub(crate) fn next<'c, 'i: 'c>(
         &mut self,
+        mode: Mode,
         codec: &'c mut Codec,
         input: &mut &'i mut [u8],
     ) -> Result<Option<Decoded<'c>>, ProtocolError> {
         // A short message in one frame that is all there: most of what most applications get.
-        if self.partial.is_none() && !self.stream {
+        if self.partial.is_none() && !mode.stream {
             let (mask_bit, header_len) = match codec.role {
                 Role::Server => (0x80, 6),
                 Role::Client => (0x00, 2),
@@ -165,12 +173,13 @@ impl Decoder {
                 return Ok(Some(Decoded::Message(whole_message(kind, payload, key)?)));
             }
         }
-        self.next_of_any(codec, input)
+        self.next_of_any(mode, codec, input)
     }
 
     /// [`next`](Self::next) for every frame there is.
     fn next_of_any<'c, 'i: 'c>(
         &mut self,
+        mode: Mode,
         codec: &'c mut Codec,
         input: &mut &'i mut [u8],
     ) -> Result<Option<Decoded<'c>>, ProtocolError> {
@@ -182,7 +191,7 @@ impl Decoder {
                 if frame.remaining > 0 && input.is_empty() {
                     return Ok(None);
                 }
-                match partial.land(frame, self.stream, input)? {
+                match partial.land(frame, mode.stream, input)? {
                     Landed::Nothing => {}
                     Landed::Chunk(chunk) => {
                         self.settle(codec);
@@ -199,9 +208,9 @@ impl Decoder {
                 continue;
             }
             let Some(header) = self.header(codec, input)? else { return Ok(None) };
-            let message = self.message_after(&header, &codec.limits)?;
+            let message = self.message_after(mode, &header, &codec.limits)?;
             let borrows = match message {
-                Some(_) => header.fin && header.opcode != OpCode::Continuation && !self.stream,
+                Some(_) => header.fin && header.opcode != OpCode::Continuation && !mode.stream,
                 None => true,
             };
             if borrows && header.payload_len <= input.len() as u64 {
@@ -262,6 +271,7 @@ impl Decoder {
     /// order of fragments (section 5.4) and the limits, before a byte of the payload is taken.
     fn message_after(
         &self,
+        mode: Mode,
         header: &FrameHeader,
         limits: &Limits,
     ) -> Result<Option<PartialMessage>, ProtocolError> {
@@ -270,7 +280,7 @@ impl Decoder {
         }
         // Section 5.2 with RFC 7692 section 6: RSV1 only where it was negotiated, and only on the
         // first frame of a message.
-        if header.rsv1 && (!self.rsv1 || header.opcode == OpCode::Continuation) {
+        if header.rsv1 && (!mode.rsv1 || header.opcode == OpCode::Continuation) {
             return Err(ProtocolError::ReservedBits);
         }
         let before = self.partial.as_ref().and_then(|partial| partial.message);

@@ -25,6 +25,48 @@ impl ConnId {
 }
 
 const NONE: u32 = u32::MAX;
+/// A page: a size that allocators give without rounding up.
+const PAGE_BYTES: usize = 8 << 10;
+
+/// A table that grows by a page at a time: nothing moves when it grows, so a million connections
+/// cause neither a pause nor a second million in reserve.
+#[derive(Debug)]
+struct Pages<T> {
+    pages: Vec<Box<[T]>>,
+}
+
+impl<T> Pages<T> {
+    const fn new() -> Self {
+        Self { pages: Vec::new() }
+    }
+
+    const PER_PAGE: usize = {
+        let fit = PAGE_BYTES / size_of::<T>();
+        if fit == 0 { 1 } else { fit }
+    };
+
+    fn len(&self) -> usize {
+        self.pages.len() * Self::PER_PAGE
+    }
+
+    fn grow(&mut self, empty: impl FnMut() -> T) {
+        self.pages.push(std::iter::repeat_with(empty).take(Self::PER_PAGE).collect());
+    }
+
+    #[inline]
+    fn get(&self, at: usize) -> Option<&T> {
+        self.pages.get(at / Self::PER_PAGE)?.get(at % Self::PER_PAGE)
+    }
+
+    #[inline]
+    fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        self.pages.get_mut(at / Self::PER_PAGE)?.get_mut(at % Self::PER_PAGE)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.pages.iter().flatten()
+    }
+}
 
 #[derive(Debug)]
 struct Slot<T> {
@@ -37,14 +79,16 @@ struct Slot<T> {
 /// Gives out ids and keeps a value for each.
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
-    slots: Vec<Slot<T>>,
+    slots: Pages<Slot<T>>,
+    /// How many slots have ever been used.
+    used: u32,
     free: u32,
     len: usize,
 }
 
 impl<T> Slots<T> {
     pub(crate) const fn new() -> Self {
-        Self { slots: Vec::new(), free: NONE, len: 0 }
+        Self { slots: Pages::new(), used: 0, free: NONE, len: 0 }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -52,15 +96,16 @@ impl<T> Slots<T> {
     }
 
     pub(crate) fn insert(&mut self, value: T) -> ConnId {
-        if self.free == NONE {
-            let index = self.slots.len() as u32;
-            grow(&mut self.slots, index as usize + 1);
-            self.slots.push(Slot { generation: 0, next_free: NONE, value: None });
-            self.free = index;
+        let index = if self.free == NONE { self.used } else { self.free };
+        if index as usize == self.slots.len() {
+            self.slots.grow(|| Slot { generation: 0, next_free: NONE, value: None });
         }
-        let index = self.free;
-        let slot = &mut self.slots[index as usize];
-        self.free = slot.next_free;
+        let slot = self.slots.get_mut(index as usize).expect("a page was added for it");
+        if self.free == NONE {
+            self.used += 1;
+        } else {
+            self.free = slot.next_free;
+        }
         slot.value = Some(value);
         self.len += 1;
         ConnId { index, generation: slot.generation }
@@ -92,13 +137,13 @@ impl<T> Slots<T> {
 /// Values kept beside a driver's connections, under the driver's ids.
 #[derive(Debug)]
 pub struct SideTable<T> {
-    entries: Vec<Option<(u32, T)>>,
+    entries: Pages<Option<(u32, T)>>,
     len: usize,
 }
 
 impl<T> Default for SideTable<T> {
     fn default() -> Self {
-        Self { entries: Vec::new(), len: 0 }
+        Self { entries: Pages::new(), len: 0 }
     }
 }
 
@@ -115,11 +160,11 @@ impl<T> SideTable<T> {
 
     /// Keeps a value; one of an earlier connection with this number is dropped.
     pub fn insert(&mut self, id: ConnId, value: T) {
-        if id.at() >= self.entries.len() {
-            grow(&mut self.entries, id.at() + 1);
-            self.entries.resize_with(id.at() + 1, || None);
+        while id.at() >= self.entries.len() {
+            self.entries.grow(|| None);
         }
-        if self.entries[id.at()].replace((id.generation, value)).is_none() {
+        let entry = self.entries.get_mut(id.at()).expect("pages were added for it");
+        if entry.replace((id.generation, value)).is_none() {
             self.len += 1;
         }
     }
@@ -156,14 +201,6 @@ impl<T> SideTable<T> {
             let (generation, _) = entry.as_ref()?;
             Some(ConnId { index: index as u32, generation: *generation })
         })
-    }
-}
-
-/// Makes room by an eighth, not by doubling: a table of a million entries must not hold a second
-/// million in reserve.
-fn grow<T>(table: &mut Vec<T>, len: usize) {
-    if len > table.capacity() {
-        table.reserve_exact(len - table.len() + table.len() / 8 + 32);
     }
 }
 
@@ -217,13 +254,16 @@ mod tests {
     }
 
     #[test]
-    fn tables_grow_by_an_eighth() {
+    fn tables_grow_by_a_page_and_nothing_moves() {
         let mut table = SideTable::default();
         let mut slots = Slots::new();
+        let first = slots.insert(0);
+        let at = std::ptr::from_ref(slots.get(first).unwrap());
         for n in 0..100_000 {
             table.insert(slots.insert(n), n);
         }
-        assert!(table.entries.capacity() < 100_000 * 9 / 8 + 64);
-        assert!(slots.slots.capacity() < 100_000 * 9 / 8 + 64);
+        assert_eq!(std::ptr::from_ref(slots.get(first).unwrap()), at);
+        assert!(slots.slots.len() < 101_000 && table.entries.len() < 103_000);
+        assert_eq!((slots.len(), table.len(), table.ids().count()), (100_001, 100_000, 100_000));
     }
 }

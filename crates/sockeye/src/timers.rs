@@ -10,6 +10,8 @@ use sockeye_driver::ConnId;
 /// How fine time is.
 pub(crate) const TICK_MS: u32 = 125;
 const SLOTS: usize = 512;
+/// Entries that a slot makes room for at a time.
+const CHUNK: usize = 128;
 
 /// A point in time, in ticks since the shard began. 17 years.
 pub(crate) type Tick = u32;
@@ -25,7 +27,8 @@ pub(crate) struct Wheel {
     begun: Instant,
     /// Up to here entries have been handed out.
     now: Tick,
-    slots: Vec<Vec<(Tick, ConnId)>>,
+    /// In chunks of a fixed size: doubling would leave as much again in freed memory.
+    slots: Vec<Vec<Vec<(Tick, ConnId)>>>,
     /// Bit n: slot n has entries.
     filled: [u64; SLOTS / 64],
 }
@@ -44,7 +47,15 @@ impl Wheel {
     pub(crate) fn insert(&mut self, id: ConnId, tick: Tick) -> Tick {
         let tick = tick.clamp(self.now + 1, self.now + SLOTS as Tick - 1);
         let slot = tick as usize % SLOTS;
-        self.slots[slot].push((tick, id));
+        let chunks = &mut self.slots[slot];
+        match chunks.last_mut() {
+            Some(chunk) if chunk.len() < CHUNK => chunk.push((tick, id)),
+            _ => {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                chunk.push((tick, id));
+                chunks.push(chunk);
+            }
+        }
         self.filled[slot / 64] |= 1 << (slot % 64);
         tick
     }
@@ -77,7 +88,7 @@ impl Wheel {
             if self.filled[slot / 64] & 1 << (slot % 64) != 0 {
                 self.filled[slot / 64] &= !(1 << (slot % 64));
                 // The memory goes back: a burst of connections must not leave 512 large slots.
-                due.append(&mut std::mem::take(&mut self.slots[slot]));
+                due.extend(std::mem::take(&mut self.slots[slot]).into_iter().flatten());
             }
         }
         self.now = self.now.max(now);

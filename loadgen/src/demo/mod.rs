@@ -1,0 +1,178 @@
+//! `sockeye demo`: an engine and a load against it in one process; ten seconds, then the figures.
+
+mod load;
+mod meter;
+
+use std::error::Error;
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use sockeye::Server;
+
+use crate::apps;
+use load::{Load, Tally};
+use meter::{anonymous_bytes, server_cpu_ns, thread_cpu_ns};
+
+/// File descriptors that are neither end of a connection.
+const OTHER_FILES: u64 = 64;
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// How long the load lasts
+    #[arg(long, value_name = "N", default_value = "10")]
+    seconds: NonZero<u32>,
+    /// Connections of the load, each with one message under way
+    #[arg(long, value_name = "N", default_value = "100")]
+    connections: NonZero<u16>,
+    /// Payload bytes of a message
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(..=1 << 20))]
+    bytes: u32,
+    /// Connections of the memory measurement, which only stay open
+    #[arg(long, value_name = "N", default_value_t = 5_000)]
+    idle: u16,
+}
+
+/// Runs it all and prints the figures.
+pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let idle = affordable(options)?;
+    let server = Server::bind("127.0.0.1:0")?.shards(1).spawn(|_| apps::Echo)?;
+    let address = server.local_addr();
+    println!(
+        "engine: ws://{address}, 1 shard, backend epoll\n\
+         load:   {} connections, one {}-byte message under way on each (closed loop), {} s",
+        options.connections, options.bytes, options.seconds
+    );
+    let bytes_per_idle = measure_idle(address, idle)?;
+
+    let mut load = Load::new(options.bytes as usize)?;
+    load.connect(address, options.connections.get().into())?;
+    let (server_cpu, load_cpu) = (server_cpu_ns()?, thread_cpu_ns()?);
+    let begun = Instant::now();
+    let tally = drive(&mut load, begun, options.seconds.get())?;
+    let elapsed = begun.elapsed();
+    let cpu =
+        Cpu { server_ns: server_cpu_ns()? - server_cpu, load_ns: thread_cpu_ns()? - load_cpu };
+    drop(load);
+    report(&tally, elapsed, cpu, idle, bytes_per_idle);
+    server.handle().shutdown();
+    server.join()?;
+    Ok(())
+}
+
+/// Both ends of each connection are in this process.
+fn affordable(options: &Options) -> Result<u16, Box<dyn Error>> {
+    let files = crate::files::limit();
+    let connections = u64::from(options.connections.get());
+    let room = files.saturating_sub(OTHER_FILES) / 2;
+    if room <= connections {
+        let needed = 2 * connections + OTHER_FILES;
+        return Err(format!(
+            "{connections} connections need {needed} open files and {files} are allowed: raise \
+             `ulimit -n` or give fewer --connections"
+        )
+        .into());
+    }
+    let idle = options.idle.min(u16::try_from(room - connections).unwrap_or(u16::MAX));
+    if idle < options.idle {
+        println!(
+            "note:   {idle} idle connections instead of {}: `ulimit -n` is {files}",
+            options.idle
+        );
+    }
+    Ok(idle)
+}
+
+/// User memory that an idle connection costs the engine. The client's ends are bare sockets, whose
+/// list is made before: what the process grows by is the engine's.
+fn measure_idle(address: SocketAddr, count: u16) -> Result<Option<f64>, Box<dyn Error>> {
+    if count == 0 {
+        return Ok(None);
+    }
+    let mut sockets = Vec::with_capacity(usize::from(count));
+    // The first connections make buffers that all later ones share.
+    let mut warm = Vec::new();
+    load::connect_idle(address, 16, &mut warm)?;
+    let before = anonymous_bytes()?;
+    load::connect_idle(address, usize::from(count), &mut sockets)?;
+    let after = anonymous_bytes()?;
+    Ok(Some(after.saturating_sub(before) as f64 / f64::from(count)))
+}
+
+/// Runs the load and shows how it goes, each second.
+fn drive(load: &mut Load, begun: Instant, seconds: u32) -> Result<Tally, Box<dyn Error>> {
+    let live = io::stdout().is_terminal();
+    let mut total = Tally::new()?;
+    for second in 1..=seconds {
+        let tally = load.run_until(begun + Duration::from_secs(second.into()))?;
+        let mut stdout = io::stdout().lock();
+        let line = format!(
+            "{second:>4} s  {:>9} messages/s   p50 {}   p99 {}",
+            tally.messages,
+            micros(tally.latency_ns.value_at_quantile(0.5)),
+            micros(tally.latency_ns.value_at_quantile(0.99)),
+        );
+        // On a terminal one line that lives; elsewhere one line each second.
+        if live {
+            write!(stdout, "\r\x1b[2K{line}")?;
+        } else {
+            writeln!(stdout, "{line}")?;
+        }
+        stdout.flush()?;
+        total.add(&tally)?;
+    }
+    if live {
+        println!();
+    }
+    Ok(total)
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Cpu {
+    server_ns: u64,
+    load_ns: u64,
+}
+
+fn report(tally: &Tally, elapsed: Duration, cpu: Cpu, idle: u16, bytes_per_idle: Option<f64>) {
+    let messages = tally.messages as f64;
+    let seconds = elapsed.as_secs_f64();
+    println!(
+        "\nthroughput       {:>12.0} messages/s ({} in all, each checked)",
+        messages / seconds,
+        tally.messages
+    );
+    let quantiles =
+        [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
+    for (name, quantile) in quantiles {
+        println!("latency {name:<8} {:>12}", micros(tally.latency_ns.value_at_quantile(quantile)));
+    }
+    println!("latency max      {:>12}", micros(tally.latency_ns.max()));
+    println!(
+        "CPU per message  {:>9.0} ns the engine, {:.0} ns the load",
+        cpu.server_ns as f64 / messages,
+        cpu.load_ns as f64 / messages
+    );
+    let busy = |ns: u64| 100.0 * ns as f64 / elapsed.as_nanos() as f64;
+    println!(
+        "busy             {:>10.0} % the engine, {:.0} % the load",
+        busy(cpu.server_ns),
+        busy(cpu.load_ns)
+    );
+    match bytes_per_idle {
+        Some(bytes) => println!(
+            "idle connection  {bytes:>6.0} bytes of user memory (mean of {idle}); the kernel's part is not in it"
+        ),
+        None => println!("idle connection  not measured"),
+    }
+    println!(
+        "\nLatency is from one answer to the next, in a closed loop: a slow answer delays the next\n\
+         question, so a stall is under-reported. `sockeye serve` is the engine by itself."
+    );
+}
+
+fn micros(ns: u64) -> String {
+    format!("{:.1} us", ns as f64 / 1e3)
+}
