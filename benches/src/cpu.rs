@@ -1,0 +1,88 @@
+//! Processors: who runs where, and how long each process has run.
+
+use std::fs;
+use std::io;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// CPU time of all threads of a process so far, user and system, in nanoseconds, from the
+/// scheduler's own accounting.
+///
+/// # Errors
+/// The process is gone.
+pub fn process_ns(process: u32) -> io::Result<u64> {
+    let mut total = 0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        total += first_number(&text)?;
+    }
+    Ok(total)
+}
+
+/// Memory of a process that is its own and backed by no file, in bytes.
+///
+/// # Errors
+/// The process is gone.
+pub fn anonymous_bytes(process: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    Ok(1024 * first_number(line.unwrap_or_default())?)
+}
+
+fn first_number(text: &str) -> io::Result<u64> {
+    let number = text.split_whitespace().next().and_then(|word| word.parse().ok());
+    number.ok_or_else(|| io::Error::other(format!("no number in {text:?}")))
+}
+
+/// Keeps this thread, and all it starts from now on, on one processor.
+///
+/// # Errors
+/// There is no such processor.
+pub fn pin(processor: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(processor);
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+/// Allows as many open files as there may be; returns how many.
+///
+/// # Errors
+/// The system's.
+pub fn raise_file_limit() -> io::Result<u64> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
+/// One line on the machine, for the report.
+pub fn machine() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find(|line| line.starts_with("model name"));
+    let model = model.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown processor");
+    let processors = info.lines().filter(|line| line.starts_with("processor")).count();
+    let vectors = if info.contains(" avx512bw") { ", AVX-512" } else { "" };
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kernel = kernel.trim().split('-').next().unwrap_or_default();
+    format!("{processors} processors of {model}{vectors}, Linux {kernel}, loopback")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_run_and_has_memory() {
+        let own = std::process::id();
+        assert!(process_ns(own).unwrap() > 0);
+        assert!(anonymous_bytes(own).unwrap() > 0);
+        assert!(process_ns(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn numbers_stand_first() {
+        assert_eq!(first_number("123 456 7\n").unwrap(), 123);
+        assert!(first_number("kB").is_err());
+    }
+}
