@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::process;
+use std::sync::Arc;
 use std::thread;
 
 use clap::{Args, ValueEnum};
@@ -71,9 +72,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         App::Echo => serve(server, backend, signals, |_| apps::Echo),
         App::Broadcast => serve(server, backend, signals, |_| apps::Broadcast),
         App::Chat => {
-            let shared = apps::chat::Shared::default();
-            let shared = std::sync::Arc::new(shared);
-            serve(server, backend, signals, move |_| apps::chat::Chat::new(shared.clone()))
+            let shared = Arc::new(apps::chat::Shared::default());
+            let server = server.config(apps::chat::config());
+            serve(server, backend, signals, move |_| apps::chat::Chat::new(Arc::clone(&shared)))
         }
     }
 }

@@ -28,7 +28,7 @@ pub fn apply(payload: &mut [u8], key: MaskingKey, offset: usize) {
 /// The key for the payload's bytes from `by` on.
 #[inline]
 #[must_use]
-pub const fn rotate(mut key: MaskingKey, by: usize) -> MaskingKey {
+pub fn rotate(mut key: MaskingKey, by: usize) -> MaskingKey {
     key.rotate_left(by % 4);
     key
 }
