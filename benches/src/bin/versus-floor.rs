@@ -233,8 +233,9 @@ impl Report {
         let mut markdown = String::new();
         let _ = write!(
             markdown,
-            "{}; {} rounds of {} s, median (range).\n\n| workload | server | CPU ns a message | \
-             ratio to the floor | client's CPU ns | messages/s | |\n|---|---|---|---|---|---|---|\n",
+            "{}; {} rounds of {} s, median (range).\n\n\
+             | workload | server | CPU ns a message | ratio to the floor | client's CPU ns \
+             | messages/s | |\n|---|---|---|---|---|---|---|\n",
             cpu::machine(),
             options.rounds,
             options.seconds
@@ -299,7 +300,8 @@ mod tests {
         let row = find_row("echo-32").unwrap();
         let result = |messages: u32| {
             serde_json::json!({
-                "messages": messages, "elapsed_ns": 1e9, "server_cpu_ns": 8e8, "client_cpu_ns": 9.9e8
+                "messages": messages, "elapsed_ns": 1e9,
+                "server_cpu_ns": 8e8, "client_cpu_ns": 9.9e8,
             })
         };
         assert!(read_run(row, &result(0)).is_err());

@@ -1,4 +1,5 @@
-//! What can go wrong, by whose fault: the peer's ([`ProtocolError`]) or the caller's ([`SendError`]).
+//! What can go wrong, by whose fault: the peer's ([`ProtocolError`]) or the caller's
+//! ([`SendError`]).
 
 use std::fmt;
 

@@ -8,6 +8,16 @@ pub(crate) struct InvalidUtf8;
 /// Shorter chunks are validated by the standard library, which has no set-up to pay for.
 const SHORT_BYTES_MAX: usize = 64;
 
+/// Whether the bytes are UTF-8, whole.
+#[inline]
+pub(crate) fn is_valid(bytes: &[u8]) -> bool {
+    if bytes.len() <= SHORT_BYTES_MAX {
+        std::str::from_utf8(bytes).is_ok()
+    } else {
+        simdutf8::basic::from_utf8(bytes).is_ok()
+    }
+}
+
 /// The state between two chunks: a sequence that has begun.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Utf8Stream {
@@ -23,12 +33,7 @@ impl Utf8Stream {
             chunk = self.go_on(chunk)?;
         }
         let (body, tail) = chunk.split_at(chunk.len() - open_tail(chunk));
-        let valid = if body.len() <= SHORT_BYTES_MAX {
-            std::str::from_utf8(body).is_ok()
-        } else {
-            simdutf8::basic::from_utf8(body).is_ok()
-        };
-        if !valid || !may_become_char(tail) {
+        if !is_valid(body) || !may_become_char(tail) {
             return Err(InvalidUtf8);
         }
         if !tail.is_empty() {

@@ -15,8 +15,8 @@
 //! What every driver promises:
 //! 1. **Completion-shaped.** [`Sink::received`] lends bytes that have landed; a driver that is told
 //!    only of readiness does the read itself.
-//! 2. **No re-entrance.** A [`Tx`] method never calls the [`Sink`]; what it finds out (a reset, say)
-//!    is reported within the next [`Driver::turn`].
+//! 2. **No re-entrance.** A [`Tx`] method never calls the [`Sink`]; what it finds out (a reset,
+//!    say) is reported within the next [`Driver::turn`].
 //! 3. **Ids do not lie.** A [`ConnId`] has a generation: one that was closed is dead for ever, and
 //!    every method takes a dead one and does nothing.
 //! 4. **Order.** Bytes for one connection leave in the order in which they were given, whichever

@@ -11,7 +11,7 @@ use crate::error::Error;
 /// ```
 /// use sockeye::Config;
 ///
-/// let config = Config { message_bytes_max: 64 << 10, idle_timeout_ms: 60_000, ..Config::default() };
+/// let config = Config { message_bytes_max: 64 << 10, ..Config::default() };
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {

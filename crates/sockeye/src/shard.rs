@@ -11,19 +11,19 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use sockeye_codec::{CloseCode, Codec, Connection};
 use sockeye_driver::{Close, ConnId, Driver, SideTable, Sink, Tx};
 
 use crate::config::Config;
 use crate::ctx::{BACKLOG_REASON, Core, ShardCtx};
-use crate::deliveries::{Deliver, Deliveries};
 use crate::error::Closed;
 use crate::handler::Handler;
 use crate::mailbox::{Handle, Mail, Mailbox};
 use crate::session::{Call, Cause, Cork, Session, Stage, log_panic};
 use crate::timers::{Tick, Wheel, ticks};
 use crate::upgrade::{self, Progress};
+
+mod outward;
 
 /// A driver and the engine on top of it.
 pub(crate) struct Shard<D, H: Handler> {
@@ -427,125 +427,5 @@ impl<H: Handler> Engine<H> {
         self.deliver(tx);
         self.core.stats.connections = self.sessions.len() as u64;
         self.mailbox.stats.write(&self.core.stats);
-    }
-
-    fn read_mail<T: Tx>(&mut self, tx: &mut T) {
-        let mut mails = mem::take(&mut self.mails);
-        self.mailbox.collect(&mut mails);
-        for mail in mails.drain(..) {
-            match mail {
-                Mail::Send { id, frame } => {
-                    self.core.send_frame(id, &frame).unwrap_or_else(|_| self.deliver(tx));
-                }
-                Mail::Publish(batch) => {
-                    for (topic, frame) in batch.iter() {
-                        self.core.publish_frame(topic, frame).unwrap_or_else(|_| self.deliver(tx));
-                    }
-                }
-                Mail::Close { id, code, reason } => {
-                    self.deliver(tx);
-                    self.close(tx, id, Cause::Handler(code), code, &reason);
-                }
-                Mail::Shutdown => self.shut_down(tx),
-            }
-        }
-        self.mails = mails;
-    }
-
-    fn shut_down<T: Tx>(&mut self, tx: &mut T) {
-        self.stopping = true;
-        tx.stop_listening();
-        self.deliver(tx);
-        let ids: Vec<_> = self.sessions.ids().collect();
-        for id in ids {
-            match self.sessions.get(id).map(|session| session.link.stage) {
-                Some(Stage::Handshake) => self.abort(tx, id),
-                _ => {
-                    let code = CloseCode::GOING_AWAY;
-                    self.close(tx, id, Cause::Shutdown, code, "the server shuts down");
-                }
-            }
-        }
-    }
-
-    /// Sends what the turn has for connections other than the one in hand.
-    fn deliver<T: Tx>(&mut self, tx: &mut T) {
-        if !self.core.outgoing.ends.is_empty() {
-            self.post_outgoing();
-        }
-        if self.core.deliveries.is_empty() {
-            return;
-        }
-        let Core { deliveries, topics, stats, config, .. } = &mut self.core;
-        let mut outlet = Outlet {
-            tx,
-            sessions: &mut self.sessions,
-            overflowed: &mut self.overflowed,
-            backlog_bytes_max: config.backlog_bytes_max,
-        };
-        stats.messages_sent += Deliveries::deliver(deliveries, topics, &mut outlet) as u64;
-        let mut overflowed = mem::take(&mut self.overflowed);
-        for id in overflowed.drain(..) {
-            self.overflow(tx, id);
-        }
-        self.overflowed = overflowed;
-    }
-
-    /// One letter to each other shard with all that this turn published.
-    fn post_outgoing(&mut self) {
-        let count = self.core.outgoing.ends.len() as u64;
-        let batch = Arc::new(mem::take(&mut self.core.outgoing));
-        for (number, shard) in self.core.handle.shards.iter().enumerate() {
-            if number != usize::from(self.core.shard)
-                && let Err(error) = shard.post(Mail::Publish(Arc::clone(&batch)))
-            {
-                self.core.stats.publications_refused += count;
-                tracing::warn!(shard = number, %error, "publications lost");
-            }
-        }
-    }
-}
-
-/// Where deliveries go.
-struct Outlet<'a, T, S> {
-    tx: &'a mut T,
-    sessions: &'a mut SideTable<Session<S>>,
-    overflowed: &'a mut Vec<ConnId>,
-    backlog_bytes_max: usize,
-}
-
-impl<T: Tx, S> Outlet<'_, T, S> {
-    #[inline]
-    fn is_open(&self, id: ConnId) -> bool {
-        self.sessions.get(id).is_some_and(|session| session.link.connection.is_open())
-    }
-
-    #[inline]
-    fn check(&mut self, id: ConnId, waiting: usize) {
-        if waiting > self.backlog_bytes_max {
-            self.overflowed.push(id);
-        }
-    }
-}
-
-impl<T: Tx, S> Deliver for Outlet<'_, T, S> {
-    #[inline]
-    fn shared(&mut self, id: ConnId, frames: &Bytes) {
-        if self.is_open(id) {
-            let waiting = self.tx.send_shared(id, frames);
-            self.check(id, waiting);
-        }
-    }
-
-    fn gathered<'b>(&mut self, id: ConnId, pieces: impl Iterator<Item = &'b [u8]>, last: bool) {
-        // `last`: its close frame stands among the pieces, and counts as sent already.
-        if last || self.is_open(id) {
-            let mut block = self.tx.out(id);
-            for piece in pieces {
-                block.extend_from_slice(piece);
-            }
-            let waiting = self.tx.flush(id, block);
-            self.check(id, waiting);
-        }
     }
 }

@@ -10,6 +10,7 @@ use std::num::NonZero;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clap::builder::RangedI64ValueParser;
 use sockeye::Server;
 
 use crate::apps;
@@ -29,11 +30,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value = "100")]
     connections: NonZero<u16>,
     /// Payload bytes of a message
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(..=1 << 20))]
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = payload_bytes())]
     bytes: u32,
     /// Connections of the memory measurement, which only stay open
     #[arg(long, value_name = "N", default_value_t = 5_000)]
     idle: u16,
+}
+
+fn payload_bytes() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(..=1 << 20)
 }
 
 /// Runs it all and prints the figures.
@@ -138,39 +143,35 @@ struct Cpu {
 
 fn report(tally: &Tally, elapsed: Duration, cpu: Cpu, idle: u16, bytes_per_idle: Option<f64>) {
     let messages = tally.messages as f64;
-    let seconds = elapsed.as_secs_f64();
-    println!(
-        "\nthroughput       {:>12.0} messages/s ({} in all, each checked)",
-        messages / seconds,
-        tally.messages
-    );
-    let quantiles =
-        [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
-    for (name, quantile) in quantiles {
-        println!("latency {name:<8} {:>12}", micros(tally.latency_ns.value_at_quantile(quantile)));
+    let per_second = messages / elapsed.as_secs_f64();
+    let in_all = format!("messages/s ({} in all, each checked)", tally.messages);
+    println!();
+    line("throughput", format!("{per_second:.0}"), &in_all);
+    for (name, quantile) in
+        [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)]
+    {
+        line(&format!("latency {name}"), micros(tally.latency_ns.value_at_quantile(quantile)), "");
     }
-    println!("latency max      {:>12}", micros(tally.latency_ns.max()));
-    println!(
-        "CPU per message  {:>9.0} ns the engine, {:.0} ns the load",
-        cpu.server_ns as f64 / messages,
-        cpu.load_ns as f64 / messages
-    );
-    let busy = |ns: u64| 100.0 * ns as f64 / elapsed.as_nanos() as f64;
-    println!(
-        "busy             {:>10.0} % the engine, {:.0} % the load",
-        busy(cpu.server_ns),
-        busy(cpu.load_ns)
-    );
+    line("latency max", micros(tally.latency_ns.max()), "");
+    let (server, load) = (cpu.server_ns as f64, cpu.load_ns as f64);
+    let of_load = format!("the engine's ({:.0} ns the load's)", load / messages);
+    line("CPU per message", format!("{:.0} ns", server / messages), &of_load);
+    let elapsed_ns = elapsed.as_nanos() as f64;
+    let of_load = format!("the engine ({:.0} % the load)", 100.0 * load / elapsed_ns);
+    line("CPU busy", format!("{:.0} %", 100.0 * server / elapsed_ns), &of_load);
+    let of_idle = format!("of user memory (mean of {idle}); the kernel's part is not in it");
     match bytes_per_idle {
-        Some(bytes) => println!(
-            "idle connection  {bytes:>6.0} bytes of user memory (mean of {idle}); the kernel's part is not in it"
-        ),
-        None => println!("idle connection  not measured"),
+        Some(bytes) => line("idle connection", format!("{bytes:.0} bytes"), &of_idle),
+        None => line("idle connection", "not measured".into(), ""),
     }
     println!(
-        "\nLatency is from one answer to the next, in a closed loop: a slow answer delays the next\n\
-         question, so a stall is under-reported. `sockeye serve` is the engine by itself."
+        "\nThe loop is closed: a slow answer delays the next question, so a stall is \
+         under-reported.\n`sockeye serve` is the engine by itself."
     );
+}
+
+fn line(label: &str, figure: String, rest: &str) {
+    println!("{}", format!("{label:<16} {figure:>14} {rest}").trim_end());
 }
 
 fn micros(ns: u64) -> String {

@@ -2,7 +2,7 @@
 
 use super::{xor_extend, xor_in_place};
 use crate::mask::{self, MaskingKey};
-use crate::utf8::{InvalidUtf8, Utf8Stream};
+use crate::utf8::{self, InvalidUtf8, Utf8Stream};
 
 /// Unmasking and validation take turns on blocks that stay in the first-level cache.
 const BLOCK_BYTES: usize = 16 << 10;
@@ -26,7 +26,7 @@ pub(crate) fn unmask_text(payload: &mut [u8], key: MaskingKey) -> Option<&str> {
 fn unmask_long_text(payload: &mut [u8], key: MaskingKey) -> Option<&str> {
     if payload.len() <= BLOCK_BYTES {
         xor_in_place(payload, key);
-        return simdutf8::basic::from_utf8(payload).ok();
+        return valid_text(payload);
     }
     let mut utf8 = Utf8Stream::default();
     for block in payload.chunks_mut(BLOCK_BYTES) {
@@ -42,7 +42,8 @@ fn unmask_long_text(payload: &mut [u8], key: MaskingKey) -> Option<&str> {
 /// Validates a text that is not masked.
 #[inline]
 pub(crate) fn valid_text(payload: &[u8]) -> Option<&str> {
-    simdutf8::basic::from_utf8(payload).ok()
+    // SAFETY: validated on this very line.
+    utf8::is_valid(payload).then(|| unsafe { std::str::from_utf8_unchecked(payload) })
 }
 
 /// A text message that grows as its pieces arrive, each byte unmasked and validated once.
