@@ -12,6 +12,9 @@ use sockeye_driver::ConnId;
 use crate::error::Refused;
 use crate::topics::{TopicId, Topics};
 
+/// The block of a turn that had more than this is not kept for the next one.
+const FRAMES_BYTES_KEPT: usize = 1 << 20;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum To {
     /// All subscribers at the end of the turn.
@@ -128,6 +131,9 @@ impl Deliveries {
         let Some(first) = self.entries.first() else { return 0 };
         let mut count = self.entries.len();
         let frames = self.frames.split().freeze();
+        if frames.len() > FRAMES_BYTES_KEPT {
+            self.frames = BytesMut::new();
+        }
         if let To::Topic { topic, except: None } = first.to
             && self.entries.iter().all(|entry| entry.to == first.to)
         {

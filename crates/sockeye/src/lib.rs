@@ -38,6 +38,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 mod config;
 mod ctx;
 mod deliveries;

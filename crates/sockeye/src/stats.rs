@@ -56,7 +56,7 @@ counters! {
     protocol_errors,
     /// Connections closed because their backlog was over the limit.
     backlog_overflows,
-    /// Publications that another shard's full mailbox refused.
+    /// Publications that another shard's full mailbox refused, or that were too large for a turn.
     publications_refused,
     /// Panics of the handler.
     panics,

@@ -11,6 +11,7 @@ use sockeye_driver::{ConnId, SideTable, Tx};
 use super::Engine;
 use crate::ctx::Core;
 use crate::deliveries::Deliver;
+use crate::error::Refused;
 use crate::handler::Handler;
 use crate::mailbox::Mail;
 use crate::session::{Cause, Session, Stage};
@@ -22,11 +23,11 @@ impl<H: Handler> Engine<H> {
         for mail in mails.drain(..) {
             match mail {
                 Mail::Send { id, frame } => {
-                    self.core.send_frame(id, &frame).unwrap_or_else(|_| self.deliver(tx));
+                    self.hand_on(tx, |core| core.send_frame(id, &frame));
                 }
                 Mail::Publish(batch) => {
                     for (topic, frame) in batch.iter() {
-                        self.core.publish_frame(topic, frame).unwrap_or_else(|_| self.deliver(tx));
+                        self.hand_on(tx, |core| core.publish_frame(topic, frame));
                     }
                 }
                 Mail::Close { id, code, reason } => {
@@ -37,6 +38,22 @@ impl<H: Handler> Engine<H> {
             }
         }
         self.mails = mails;
+    }
+
+    /// Writes a delivery down; where the turn's limit is reached, what there is goes out first.
+    fn hand_on<T: Tx>(
+        &mut self,
+        tx: &mut T,
+        write_down: impl Fn(&mut Core) -> Result<(), Refused>,
+    ) {
+        if write_down(&mut self.core).is_ok() {
+            return;
+        }
+        self.deliver(tx);
+        if let Err(error) = write_down(&mut self.core) {
+            self.core.stats.publications_refused += 1;
+            tracing::warn!(%error, "a message from another thread is too large to deliver");
+        }
     }
 
     fn shut_down<T: Tx>(&mut self, tx: &mut T) {
