@@ -21,6 +21,8 @@ use crate::topics::Topics;
 const WRITE_THROUGH_BYTES: usize = 16 << 10;
 /// The bytes of a turn leave early when they have grown to this.
 const CORK_BYTES: usize = 64 << 10;
+/// The scratch space of a larger frame is not kept.
+const FRAME_BYTES_KEPT: usize = 1 << 20;
 pub(crate) const BACKLOG_REASON: &str = "reads too slowly";
 
 /// What a shard has besides its handler and its connections.
@@ -109,6 +111,13 @@ impl Core {
         self.frame.clear();
         encode::message(&mut self.frame, message, None);
         self.deliveries.send_to(to.id, &self.frame)
+    }
+
+    /// After a turn: one large message must not be held for ever.
+    pub(crate) fn trim(&mut self) {
+        if self.frame.capacity() > FRAME_BYTES_KEPT {
+            self.frame = Vec::new();
+        }
     }
 
     /// A connection goes away: its topics are told.

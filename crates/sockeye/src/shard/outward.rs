@@ -88,6 +88,7 @@ impl<H: Handler> Engine<H> {
             backlog_bytes_max: config.backlog_bytes_max,
         };
         stats.messages_sent += deliveries.deliver(topics, &mut outlet) as u64;
+        self.core.trim();
         let mut overflowed = mem::take(&mut self.overflowed);
         for id in overflowed.drain(..) {
             self.overflow(tx, id);
