@@ -1,7 +1,7 @@
 //! Frames out: header and payload appended to the caller's buffer, masked on the way for a client.
 
 use crate::close::CloseFrame;
-use crate::frame::{EncodedHeader, FIN, OpCode};
+use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, EncodedHeader, FIN, OpCode};
 use crate::mask::{self, MaskingKey};
 use crate::message::Message;
 
@@ -22,6 +22,17 @@ pub fn frame(
     masking_key: Option<MaskingKey>,
 ) {
     let first = if fin { FIN } else { 0 } | opcode as u8;
+    if masking_key.is_none() && payload.len() <= CONTROL_PAYLOAD_BYTES_MAX {
+        // A server's short frame: a header of two bytes, known as such by the compiler.
+        out.reserve(2 + payload.len());
+        out.extend_from_slice(&[first, payload.len() as u8]);
+        return out.extend_from_slice(payload);
+    }
+    append_long(out, first, payload, masking_key);
+}
+
+#[inline(never)]
+fn append_long(out: &mut Vec<u8>, first: u8, payload: &[u8], masking_key: Option<MaskingKey>) {
     let header = EncodedHeader::new(first, payload.len() as u64, masking_key);
     let header = header.as_ref();
     // One check of the capacity for both parts.
@@ -46,7 +57,7 @@ pub(crate) fn close(
     close: Option<CloseFrame<'_>>,
     masking_key: Option<MaskingKey>,
 ) {
-    let mut payload = [0; crate::frame::CONTROL_PAYLOAD_BYTES_MAX];
+    let mut payload = [0; CONTROL_PAYLOAD_BYTES_MAX];
     let mut len = 0;
     if let Some(CloseFrame { code, reason }) = close {
         payload[..2].copy_from_slice(&code.0.to_be_bytes());
