@@ -46,11 +46,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let idle = affordable(options)?;
     let server = Server::bind("127.0.0.1:0")?.shards(1).spawn(|_| apps::Echo)?;
     let address = server.local_addr();
-    println!(
+    let mut stdout = io::stdout();
+    writeln!(
+        stdout,
         "engine: ws://{address}, 1 shard, backend epoll\n\
          load:   {} connections, one {}-byte message under way on each (closed loop), {} s",
         options.connections, options.bytes, options.seconds
-    );
+    )?;
     let bytes_per_idle = measure_idle(address, idle)?;
 
     let mut load = Load::new(options.bytes as usize)?;
@@ -62,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let cpu =
         Cpu { server_ns: server_cpu_ns()? - server_cpu, load_ns: thread_cpu_ns()? - load_cpu };
     drop(load);
-    report(&tally, elapsed, cpu, idle, bytes_per_idle);
+    report(&mut stdout, &tally, elapsed, cpu, idle, bytes_per_idle)?;
     server.handle().shutdown();
     server.join()?;
     Ok(())
@@ -83,10 +85,11 @@ fn affordable(options: &Options) -> Result<u16, Box<dyn Error>> {
     }
     let idle = options.idle.min(u16::try_from(room - connections).unwrap_or(u16::MAX));
     if idle < options.idle {
-        println!(
+        writeln!(
+            io::stdout(),
             "note:   {idle} idle connections instead of {}: `ulimit -n` is {files}",
             options.idle
-        );
+        )?;
     }
     Ok(idle)
 }
@@ -130,7 +133,7 @@ fn drive(load: &mut Load, begun: Instant, seconds: u32) -> Result<Tally, Box<dyn
         total.add(&tally)?;
     }
     if live {
-        println!();
+        writeln!(io::stdout())?;
     }
     Ok(total)
 }
@@ -141,37 +144,46 @@ struct Cpu {
     load_ns: u64,
 }
 
-fn report(tally: &Tally, elapsed: Duration, cpu: Cpu, idle: u16, bytes_per_idle: Option<f64>) {
+fn report(
+    out: &mut impl Write,
+    tally: &Tally,
+    elapsed: Duration,
+    cpu: Cpu,
+    idle: u16,
+    bytes_per_idle: Option<f64>,
+) -> io::Result<()> {
+    let mut line = |label: &str, figure: String, rest: &str| {
+        let line = format!("{label:<16} {figure:>14} {rest}");
+        writeln!(out, "{}", line.trim_end())
+    };
     let messages = tally.messages as f64;
     let per_second = messages / elapsed.as_secs_f64();
     let in_all = format!("messages/s ({} in all, each checked)", tally.messages);
-    println!();
-    line("throughput", format!("{per_second:.0}"), &in_all);
+    line("", String::new(), "")?;
+    line("throughput", format!("{per_second:.0}"), &in_all)?;
     for (name, quantile) in
         [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)]
     {
-        line(&format!("latency {name}"), micros(tally.latency_ns.value_at_quantile(quantile)), "");
+        let latency = tally.latency_ns.value_at_quantile(quantile);
+        line(&format!("latency {name}"), micros(latency), "")?;
     }
-    line("latency max", micros(tally.latency_ns.max()), "");
+    line("latency max", micros(tally.latency_ns.max()), "")?;
     let (server, load) = (cpu.server_ns as f64, cpu.load_ns as f64);
     let of_load = format!("the engine's ({:.0} ns the load's)", load / messages);
-    line("CPU per message", format!("{:.0} ns", server / messages), &of_load);
+    line("CPU per message", format!("{:.0} ns", server / messages), &of_load)?;
     let elapsed_ns = elapsed.as_nanos() as f64;
     let of_load = format!("the engine ({:.0} % the load)", 100.0 * load / elapsed_ns);
-    line("CPU busy", format!("{:.0} %", 100.0 * server / elapsed_ns), &of_load);
+    line("CPU busy", format!("{:.0} %", 100.0 * server / elapsed_ns), &of_load)?;
     let of_idle = format!("of user memory (mean of {idle}); the kernel's part is not in it");
     match bytes_per_idle {
-        Some(bytes) => line("idle connection", format!("{bytes:.0} bytes"), &of_idle),
-        None => line("idle connection", "not measured".into(), ""),
+        Some(bytes) => line("idle connection", format!("{bytes:.0} bytes"), &of_idle)?,
+        None => line("idle connection", "not measured".into(), "")?,
     }
-    println!(
+    writeln!(
+        out,
         "\nThe loop is closed: a slow answer delays the next question, so a stall is \
          under-reported.\n`sockeye serve` is the engine by itself."
-    );
-}
-
-fn line(label: &str, figure: String, rest: &str) {
-    println!("{}", format!("{label:<16} {figure:>14} {rest}").trim_end());
+    )
 }
 
 fn micros(ns: u64) -> String {

@@ -72,7 +72,9 @@ impl Process {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.stderr.recv_timeout(left) {
-                Ok(line) if line.contains(text) => return,
+                Ok(line) if line.contains(text) => {
+                    return assert!(!line.contains('\x1b'), "colours in a file: {line:?}");
+                }
                 Ok(_) => {}
                 Err(error) => panic!("no line with {text:?}: {error}"),
             }

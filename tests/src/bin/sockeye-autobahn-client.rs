@@ -1,6 +1,7 @@
 //! An echo client for the fuzzing server of the Autobahn test suite: it asks how many cases there
 //! are, runs each on a connection of its own, and has the reports written.
 
+#[allow(dead_code, reason = "an echo client uses a part of it")]
 #[path = "../client.rs"]
 mod client;
 
