@@ -48,6 +48,7 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 const HOT: &[&str] = &[
     "crates/sockeye-codec/src/frame.rs",
     "crates/sockeye-codec/src/decode.rs",
+    "crates/sockeye-codec/src/partial.rs",
     "crates/sockeye-codec/src/encode.rs",
     "crates/sockeye-codec/src/connection.rs",
     "crates/sockeye-driver/src/epoll.rs",

@@ -3,9 +3,9 @@
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::decode::{Partial, Scratch};
 use crate::frame::Role;
 use crate::mask::MaskingKey;
+use crate::partial::{Partial, Scratch};
 
 /// What a peer may make us hold or count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,11 @@ impl Codec {
         if let Some(lent) = self.scratch.lent.take() {
             self.release(lent);
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn spare_bytes(&self) -> usize {
+        self.scratch.spare_bytes()
     }
 
     pub(crate) fn release(&mut self, partial: Box<Partial>) {

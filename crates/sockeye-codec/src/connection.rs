@@ -237,6 +237,11 @@ impl Connection {
         Ok(())
     }
 
+    /// Bytes held for a message or frame that is under way: 0 between messages.
+    pub fn bytes_held(&self) -> usize {
+        self.decoder.bytes_held()
+    }
+
     #[inline]
     fn check_open(&self) -> Result<(), SendError> {
         if self.is_open() { Ok(()) } else { Err(SendError::Closed) }

@@ -6,17 +6,14 @@
 
 use std::mem;
 
-use crate::arch::{self, Text};
+use crate::arch;
 use crate::codec::{Codec, Limits};
 use crate::error::ProtocolError;
-use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, FIN, FrameHeader, HEADER_BYTES_MAX, OpCode, Role};
+use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, FIN, FrameHeader, OpCode, Role};
 use crate::mask::{self, MaskingKey};
 use crate::message::{Chunk, DataKind, Message};
+use crate::partial::{Landed, Partial, PartialFrame, PartialMessage, take};
 use crate::utf8::Utf8Stream;
-
-/// What we reserve for a message beyond the bytes of it that have arrived, at most; a declared
-/// length alone reserves nothing.
-const RESERVE_AHEAD_BYTES: u64 = 64 << 10;
 
 const FIN_TEXT: u8 = FIN | OpCode::Text as u8;
 const FIN_BINARY: u8 = FIN | OpCode::Binary as u8;
@@ -43,106 +40,6 @@ pub(crate) struct Mode {
     pub(crate) stream: bool,
     /// An extension uses RSV1.
     pub(crate) rsv1: bool,
-}
-
-/// A frame or message that has begun and not ended.
-#[derive(Debug, Default)]
-pub(crate) struct Partial {
-    /// `header[..header_len]` has arrived; 0 unless we are inside a header.
-    header: [u8; HEADER_BYTES_MAX],
-    header_len: u8,
-    /// The frame whose payload is under way.
-    frame: Option<PartialFrame>,
-    /// The message under way, from its first frame's header to its last frame's last byte.
-    message: Option<PartialMessage>,
-    /// The payload so far of a control frame, which may stand between the frames of a message.
-    control: ControlPayload,
-    text: Text,
-    binary: Vec<u8>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct PartialFrame {
-    opcode: OpCode,
-    fin: bool,
-    /// Turned so that its first byte masks the next byte of the payload; zero for none.
-    key: MaskingKey,
-    remaining: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct PartialMessage {
-    kind: DataKind,
-    extension: bool,
-    fragments: u32,
-    /// The declared payload bytes of all frames so far.
-    bytes: u64,
-    /// Streaming mode: the text so far.
-    utf8: Utf8Stream,
-    /// Streaming mode: a chunk was handed out.
-    begun: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ControlPayload {
-    bytes: [u8; CONTROL_PAYLOAD_BYTES_MAX],
-    len: u8,
-}
-
-impl Default for ControlPayload {
-    fn default() -> Self {
-        Self { bytes: [0; CONTROL_PAYLOAD_BYTES_MAX], len: 0 }
-    }
-}
-
-/// Buffers that belong to no connection: a message that was put together is lent from here until
-/// the next one is asked for.
-#[derive(Debug, Default)]
-pub(crate) struct Scratch {
-    pub(crate) lent: Option<Box<Partial>>,
-    control: ControlPayload,
-    #[expect(clippy::vec_box, reason = "a connection holds the pointer; moving it must be cheap")]
-    spare: Vec<Box<Partial>>,
-    spare_bytes: usize,
-}
-
-impl Scratch {
-    fn take(&mut self) -> Box<Partial> {
-        match self.spare.pop() {
-            Some(partial) => {
-                self.spare_bytes -= partial.bytes();
-                partial
-            }
-            None => Box::default(),
-        }
-    }
-
-    pub(crate) fn release(&mut self, mut partial: Box<Partial>, spare_bytes_max: usize) {
-        let bytes = partial.bytes();
-        if self.spare_bytes + bytes <= spare_bytes_max {
-            partial.clear();
-            self.spare_bytes += bytes;
-            self.spare.push(partial);
-        }
-    }
-}
-
-impl Partial {
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + self.text.capacity() + self.binary.capacity()
-    }
-
-    fn clear(&mut self) {
-        self.header_len = 0;
-        self.frame = None;
-        self.message = None;
-        self.text.clear();
-        self.binary.clear();
-    }
-
-    fn is_idle(&self) -> bool {
-        self.header_len == 0 && self.frame.is_none() && self.message.is_none()
-    }
 }
 
 impl Decoder {
@@ -343,95 +240,13 @@ impl Decoder {
         }
     }
 
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.bytes())
+    }
+
     /// Drops all that is under way, when the connection ends.
     pub(crate) fn reset(&mut self) {
         self.partial = None;
-    }
-}
-
-/// What a piece of payload completed.
-enum Landed<'i> {
-    Nothing,
-    Chunk(Chunk<'i>),
-    Control,
-    Message(PartialMessage),
-}
-
-impl Partial {
-    /// Takes what the input has of the frame under way.
-    fn land<'i>(
-        &mut self,
-        frame: PartialFrame,
-        stream: bool,
-        input: &mut &'i mut [u8],
-    ) -> Result<Landed<'i>, ProtocolError> {
-        let len = frame.remaining.min(input.len() as u64);
-        let piece = take(input, len as usize);
-        let remaining = frame.remaining - len;
-        self.frame = (remaining > 0).then(|| PartialFrame {
-            key: mask::rotate(frame.key, piece.len()),
-            remaining,
-            ..frame
-        });
-        if frame.opcode.is_control() {
-            mask::apply(piece, frame.key, 0);
-            self.control.push(piece);
-            return Ok(if remaining == 0 { Landed::Control } else { Landed::Nothing });
-        }
-        let last = remaining == 0 && frame.fin;
-        let Some(message) = (if last { self.message.take() } else { self.message }) else {
-            return Ok(Landed::Nothing); // not reached: a data frame has its message
-        };
-        if stream {
-            return self.stream(message, frame.key, piece, last);
-        }
-        let arrived = (self.text.len() + self.binary.len()) as u64;
-        let reserve = len + remaining.min(arrived.max(RESERVE_AHEAD_BYTES));
-        if message.kind == DataKind::Text && !message.extension {
-            self.text.reserve(reserve as usize);
-            self.text.push_masked(piece, frame.key).map_err(|_| ProtocolError::InvalidUtf8)?;
-        } else {
-            self.binary.reserve(reserve as usize);
-            mask::extend(&mut self.binary, piece, frame.key);
-        }
-        Ok(if last { Landed::Message(message) } else { Landed::Nothing })
-    }
-
-    /// Streaming mode: the piece is handed out as it is.
-    fn stream<'i>(
-        &mut self,
-        mut message: PartialMessage,
-        key: MaskingKey,
-        piece: &'i mut [u8],
-        last: bool,
-    ) -> Result<Landed<'i>, ProtocolError> {
-        mask::apply(piece, key, 0);
-        if message.kind == DataKind::Text && !message.extension {
-            message.utf8.push(piece).map_err(|_| ProtocolError::InvalidUtf8)?;
-            if last {
-                message.utf8.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
-            }
-        }
-        let silent = piece.is_empty() && !last;
-        let chunk = Chunk { kind: message.kind, payload: piece, first: !message.begun, last };
-        message.begun |= !silent;
-        if !last {
-            self.message = Some(message);
-        }
-        Ok(if silent { Landed::Nothing } else { Landed::Chunk(chunk) })
-    }
-}
-
-impl ControlPayload {
-    fn push(&mut self, piece: &[u8]) {
-        let at = usize::from(self.len);
-        // The header was refused if it declared more than fits.
-        self.bytes[at..at + piece.len()].copy_from_slice(piece);
-        self.len += piece.len() as u8;
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
     }
 }
 
@@ -477,12 +292,4 @@ fn unmask(payload: &mut [u8], key: Option<MaskingKey>) {
     if let Some(key) = key {
         mask::apply(payload, key, 0);
     }
-}
-
-/// Splits `len` bytes off the front of the input.
-#[inline]
-fn take<'i>(input: &mut &'i mut [u8], len: usize) -> &'i mut [u8] {
-    let (front, rest) = mem::take(input).split_at_mut(len);
-    *input = rest;
-    front
 }

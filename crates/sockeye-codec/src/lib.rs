@@ -59,6 +59,7 @@ mod frame;
 pub mod handshake;
 pub mod mask;
 mod message;
+mod partial;
 mod utf8;
 
 #[cfg(test)]

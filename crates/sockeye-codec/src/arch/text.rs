@@ -65,8 +65,8 @@ impl Text {
         self.bytes.capacity()
     }
 
-    pub(crate) fn reserve(&mut self, additional: usize) {
-        self.bytes.reserve(additional);
+    pub(crate) fn reserve_exact(&mut self, additional: usize) {
+        self.bytes.reserve_exact(additional);
     }
 
     pub(crate) fn clear(&mut self) {
