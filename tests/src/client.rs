@@ -19,10 +19,10 @@ use sockeye_codec::{
 /// What one read asks for.
 const READ_BYTES: usize = 64 << 10;
 /// How long the server may be silent.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = crate::PATIENCE;
 
 /// One connection, past its handshake.
-pub(crate) struct Client {
+pub struct Client {
     stream: TcpStream,
     codec: Codec,
     connection: Connection,
@@ -36,11 +36,7 @@ pub(crate) struct Client {
 
 impl Client {
     /// Connects to a `ws:` URL and offers the subprotocols.
-    pub(crate) fn connect(
-        url: &str,
-        subprotocols: &[&str],
-        limits: Limits,
-    ) -> Result<Self, ClientError> {
+    pub fn connect(url: &str, subprotocols: &[&str], limits: Limits) -> Result<Self, ClientError> {
         let url = WsUrl::parse(url)?;
         if url.is_secure() {
             return Err(ClientError::Secure);
@@ -85,13 +81,13 @@ impl Client {
     }
 
     /// The subprotocol that the server has chosen.
-    pub(crate) fn subprotocol(&self) -> Option<&str> {
+    pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
     }
 
     /// Gives what comes in to `handle`, until that returns something, which is returned. `None`:
     /// the connection was closed first, and the server has closed its side of TCP, too.
-    pub(crate) fn receive<R>(
+    pub fn receive<R>(
         &mut self,
         mut handle: impl FnMut(Event<'_>, &mut Answer<'_>) -> Option<R>,
     ) -> Result<Option<R>, ClientError> {
@@ -136,28 +132,28 @@ impl Client {
     }
 
     /// Sends a message.
-    pub(crate) fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), ClientError> {
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), ClientError> {
         let masking_key = self.codec.next_masking_key();
         self.connection.send(message, masking_key, &mut self.out)?;
         Ok(self.flush()?)
     }
 
     /// Sends a ping.
-    pub(crate) fn ping(&mut self, payload: &[u8]) -> Result<(), ClientError> {
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), ClientError> {
         let masking_key = self.codec.next_masking_key();
         self.connection.ping(payload, masking_key, &mut self.out)?;
         Ok(self.flush()?)
     }
 
     /// Begins the closing handshake.
-    pub(crate) fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), ClientError> {
+    pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), ClientError> {
         let masking_key = self.codec.next_masking_key();
         self.connection.close(code, reason, masking_key, &mut self.out)?;
         Ok(self.flush()?)
     }
 
     /// Sends bytes that are frames already.
-    pub(crate) fn send_frames(
+    pub fn send_frames(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>, &mut Codec),
     ) -> Result<(), ClientError> {
@@ -179,7 +175,7 @@ impl Client {
 }
 
 /// What a client says to an event that it still holds.
-pub(crate) struct Answer<'a> {
+pub struct Answer<'a> {
     connection: &'a mut Connection,
     masking_key: Option<MaskingKey>,
     out: &'a mut Vec<u8>,
@@ -187,7 +183,7 @@ pub(crate) struct Answer<'a> {
 
 impl Answer<'_> {
     /// Sends one message; a second one would have the masking key of the first.
-    pub(crate) fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
+    pub fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
         self.connection.send(message, self.masking_key, self.out)
     }
 }
@@ -202,7 +198,7 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
 
 /// Why a client gave up.
 #[derive(Debug)]
-pub(crate) enum ClientError {
+pub enum ClientError {
     /// The caller's: not a `ws:` URL.
     Url(UrlError),
     /// The caller's: `wss:`, which needs TLS.

@@ -1,9 +1,6 @@
 //! Both roles against implementations of other people: `tungstenite` (Rust) on either side, `ws`
 //! (Node) as a client.
 
-#[allow(dead_code, reason = "the Autobahn client uses the other part of it")]
-#[path = "../src/client.rs"]
-mod client;
 #[path = "interop/engine.rs"]
 mod engine;
 #[path = "interop/node.rs"]
@@ -13,14 +10,9 @@ mod our_client;
 #[path = "interop/our_server.rs"]
 mod our_server;
 
-use std::time::Duration;
-
 use tungstenite::Message;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
-
-/// When to give up waiting. No verdict depends on it but the one that something never happened.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Payload sizes: around each form of the length field, and a large one.
 const SIZES: [usize; 12] = [0, 1, 2, 124, 125, 126, 127, 65_535, 65_536, 65_537, 300_000, 1 << 20];

@@ -1,14 +1,10 @@
 //! An echo client for the fuzzing server of the Autobahn test suite: it asks how many cases there
 //! are, runs each on a connection of its own, and has the reports written.
 
-#[allow(dead_code, reason = "an echo client uses a part of it")]
-#[path = "../client.rs"]
-mod client;
-
 use std::io;
 use std::process::ExitCode;
 
-use client::{Client, ClientError};
+use sockeye_tests::client::{Client, ClientError};
 use sockeye_codec::{Event, Limits};
 
 const USAGE: &str = "usage: sockeye-autobahn-client ws://HOST:PORT [AGENT]";

@@ -9,7 +9,7 @@ use sockeye::{
     choose_subprotocol,
 };
 
-use crate::PATIENCE;
+use sockeye_tests::PATIENCE;
 
 /// What the server speaks.
 const SUBPROTOCOLS: [&str; 2] = ["v2.echo", "v1.echo"];

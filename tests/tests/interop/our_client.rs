@@ -11,8 +11,10 @@ use tungstenite::handshake::server::{Request, Response};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Message as TheirMessage, WebSocket};
 
-use crate::client::{Client, ClientError};
-use crate::{PATIENCE, SIZES, bytes_of, fragments, text_of};
+use sockeye_tests::PATIENCE;
+use sockeye_tests::client::{Client, ClientError};
+
+use crate::{SIZES, bytes_of, fragments, text_of};
 
 /// A server for one connection, on a thread.
 struct Server<T> {

@@ -9,7 +9,9 @@ use tungstenite::protocol::CloseFrame;
 use tungstenite::{Error, Message, WebSocket};
 
 use crate::engine::Engine;
-use crate::{PATIENCE, SIZES, bytes_of, fragments, text_of};
+use sockeye_tests::PATIENCE;
+
+use crate::{SIZES, bytes_of, fragments, text_of};
 
 type Client = WebSocket<TcpStream>;
 

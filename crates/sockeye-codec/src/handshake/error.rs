@@ -56,6 +56,8 @@ pub enum HandshakeError {
     OriginInvalid,
     /// An element of `Sec-WebSocket-Protocol` that is not a token.
     SubprotocolInvalid,
+    /// `Sec-WebSocket-Extensions` is not a list of extensions (section 9.1).
+    ExtensionsInvalid,
 
     /// The server answered with another status than 101.
     Refused {
@@ -99,7 +101,8 @@ impl HandshakeError {
             | Self::KeyInvalid
             | Self::BodyNotAcceptable
             | Self::OriginInvalid
-            | Self::SubprotocolInvalid => 400,
+            | Self::SubprotocolInvalid
+            | Self::ExtensionsInvalid => 400,
             Self::MethodNotAllowed => 405,
             Self::UpgradeMissing | Self::VersionUnsupported => 426,
             Self::HeadTooLarge | Self::TooManyHeaders => 431,
@@ -158,6 +161,7 @@ impl HandshakeError {
             Self::BodyNotAcceptable => "a request body is not acceptable",
             Self::OriginInvalid => "Origin is repeated or invalid",
             Self::SubprotocolInvalid => "Sec-WebSocket-Protocol is not a list of tokens",
+            Self::ExtensionsInvalid => "Sec-WebSocket-Extensions is not a list of extensions",
             Self::Refused { .. } => "the server refused the upgrade",
             Self::AnswerUpgradeInvalid => "the answer's Upgrade is not websocket",
             Self::AnswerConnectionInvalid => "the answer's Connection lacks the token Upgrade",

@@ -45,6 +45,7 @@
 
 mod client;
 mod error;
+mod extensions;
 mod head;
 mod headers;
 mod key;

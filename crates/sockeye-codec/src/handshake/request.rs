@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::error::HandshakeError;
+use super::extensions::count_extensions;
 use super::head::{self, HandshakeLimits};
 use super::headers::{Headers, is_authority, is_target, is_token, list_elements};
 use super::key::Key;
@@ -57,11 +58,11 @@ impl<'a> Request<'a> {
         let key = self.key()?;
         self.check_no_body()?;
         self.check_origin()?;
-        if self.protocol_elements().all(is_token) {
-            Ok(key)
-        } else {
-            Err(HandshakeError::SubprotocolInvalid)
+        if !self.protocol_elements().all(is_token) {
+            return Err(HandshakeError::SubprotocolInvalid);
         }
+        self.check_extensions()?;
+        Ok(key)
     }
 
     /// Whether the request asks to be upgraded to WebSocket at all, rightly or not.
@@ -209,6 +210,23 @@ impl<'a> Request<'a> {
             Some(origin) if visible(origin) => Ok(()),
             None if self.headers.get("Origin").is_none() => Ok(()),
             _ => Err(HandshakeError::OriginInvalid),
+        }
+    }
+
+    /// Extensions that we do not know are passed over, but not what is none at all.
+    fn check_extensions(&self) -> Result<(), HandshakeError> {
+        //= rfc6455#section-9.1
+        //# If a value is received by either the client or the
+        //# server during negotiation that does not conform to the ABNF below,
+        //# the recipient of such malformed data MUST immediately _Fail the
+        //# WebSocket Connection_.
+        let mut values = self.extensions().peekable();
+        if values.peek().is_none() {
+            return Ok(());
+        }
+        match values.map(count_extensions).sum::<Option<usize>>() {
+            None | Some(0) => Err(HandshakeError::ExtensionsInvalid),
+            Some(_) => Ok(()),
         }
     }
 

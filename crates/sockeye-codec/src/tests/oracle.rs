@@ -1,5 +1,6 @@
 //! A decoder of one byte at a time, written from RFC 6455 and nothing else: slow, simple, and
-//! without a line of the codec. What it says is what the codec has to say, however the input is cut.
+//! without a line of the codec. What it says is what the codec has to say, in whatever pieces the
+//! input comes.
 
 use crate::{DataKind, Limits, ProtocolError, Role};
 

@@ -351,6 +351,49 @@ fn subprotocols_are_tokens() {
 }
 
 #[test]
+fn extensions_are_a_list() {
+    for value in [
+        "foo",
+        "foo, bar; baz=2",
+        "permessage-deflate; client_max_window_bits; server_max_window_bits=10",
+        "a;b=\"c\";d , ,e",
+        "a; b = \"\\c\\d\" ; e",
+    ] {
+        passes(START_LINE, and(&HEADERS, &[&format!("Sec-WebSocket-Extensions: {value}")]));
+    }
+    for value in [
+        "",
+        ",",
+        ";",
+        "a;",
+        "a;;b",
+        "a b",
+        "a; b c",
+        "a; =b",
+        "a=b",
+        "a; b=",
+        "a; b=c=d",
+        "a; b=\"",
+        "a; b=\"\"",
+        "a; b=\"c",
+        "a; b=\"c d\"",
+        "a; b=\"c\"d",
+        "a; b=\"c\\\"",
+        "a/b",
+        "\"a\"",
+        "a; b=(c)",
+    ] {
+        let line = format!("Sec-WebSocket-Extensions: {value}");
+        refused(START_LINE, and(&HEADERS, &[&line]), HandshakeError::ExtensionsInvalid, 400);
+    }
+    // Several lines are one list.
+    let lines = ["Sec-WebSocket-Extensions: a", "Sec-WebSocket-Extensions: b; c"];
+    passes(START_LINE, and(&HEADERS, &lines));
+    let lines = ["Sec-WebSocket-Extensions: a", "Sec-WebSocket-Extensions: b;"];
+    refused(START_LINE, and(&HEADERS, &lines), HandshakeError::ExtensionsInvalid, 400);
+}
+
+#[test]
 fn the_first_rule_that_is_broken_is_the_answer() {
     let order = [
         ("POST / HTTP/1.0", vec![], HandshakeError::MethodNotAllowed),
