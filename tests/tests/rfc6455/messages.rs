@@ -1,4 +1,4 @@
-//! Sections 5.6 to 6.2: data, extensions, sending and receiving. Sections 8 and 10: what is checked.
+//! Sections 5.6 to 6.2: data, extensions, sending and receiving; 8 and 10: what is checked.
 
 use sockeye::{Closed, Sent};
 use sockeye_codec::{Limits, ProtocolError};
