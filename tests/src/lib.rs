@@ -1,7 +1,14 @@
 //! What the suites share: peers of our own making, and an engine under test.
 
 pub mod client;
+pub mod fuzz;
+#[allow(dead_code, reason = "the codec's own tests use the other part")]
+#[path = "../../crates/sockeye-codec/src/tests/oracle.rs"]
+mod oracle;
 pub mod peer;
+#[allow(dead_code, reason = "the codec's own tests use the other part")]
+#[path = "../../crates/sockeye-codec/src/tests/replay.rs"]
+mod replay;
 pub mod rig;
 
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //! without a line of the codec. What it says is what the codec has to say, in whatever pieces the
 //! input comes.
 
-use crate::{DataKind, Limits, ProtocolError, Role};
+use sockeye_codec::{DataKind, Limits, ProtocolError, Role};
 
 /// What a connection is set up to be.
 #[derive(Debug, Clone, Copy)]

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use sockeye_codec::{Codec, Connection, Event, Limits, Role};
+
 use super::oracle::{Outcome, Seen, Setup, expect};
-use crate::{Codec, Connection, Event, Limits, Role};
 
 pub(super) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
@@ -104,7 +105,8 @@ fn seen(event: Event<'_>) -> Seen {
         Event::Extension(kind, payload) => Seen::Extension(kind, payload.into()),
         Event::Ping(payload) => Seen::Ping(payload.into()),
         Event::Pong(payload) => Seen::Pong(payload.into()),
-        Event::Close(close) => {
+        other => {
+            let Event::Close(close) = other else { panic!("not known here: {other:?}") };
             Seen::Close(close.map(|close| (close.code.0, close.reason.to_owned())))
         }
     }
