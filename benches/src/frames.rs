@@ -12,6 +12,22 @@ pub enum Kind {
 /// A fixed masking key: the server unmasks it like any other, and the client saves the work.
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
+/// What Chromium sends, by its size and number of lines.
+pub const REQUEST_OF_A_BROWSER: &str = "GET /socket?room=1 HTTP/1.1\r\n\
+    Host: server.example.com:9001\r\n\
+    Connection: Upgrade\r\n\
+    Pragma: no-cache\r\n\
+    Cache-Control: no-cache\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+    Chrome/140.0.0.0 Safari/537.36\r\n\
+    Upgrade: websocket\r\n\
+    Origin: https://server.example.com\r\n\
+    Sec-WebSocket-Version: 13\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\n\
+    Accept-Language: en-GB,en-US;q=0.9,en;q=0.8\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+
 /// A payload of exactly `len` bytes.
 pub fn payload(kind: Kind, len: usize) -> Vec<u8> {
     let sample = "The quick brown fox jumps over the lazy dog; 敏捷的棕色狐狸 🦊 jumps again. ";

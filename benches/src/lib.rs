@@ -2,8 +2,10 @@
 //!
 //! - `floor` is that server; `load` is the client; `versus-floor` runs both beside the servers to
 //!   be compared, in turn, and makes the table. `docs/BENCHMARKING.md` says how and why.
+//! - `benches/codec.rs` measures the codec alone.
 
 pub mod cpu;
 pub mod frames;
 pub mod rows;
 pub mod summary;
+pub mod texts;
