@@ -78,7 +78,7 @@ impl Codec {
     /// A fresh key for the next frame; `None` for a server, which must not mask (section 5.1).
     #[inline]
     pub fn next_masking_key(&mut self) -> Option<MaskingKey> {
-        self.masking_keys.as_mut().map(|keys| keys.random())
+        self.masking_keys.as_mut().map(|keys| keys.random::<u32>().to_ne_bytes())
     }
 
     /// Takes back the message that was lent out last.

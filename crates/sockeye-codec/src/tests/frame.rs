@@ -48,8 +48,9 @@ fn lengths() -> Vec<u64> {
 /// every byte.
 #[test]
 fn all_first_two_bytes_and_lengths() {
-    for first in 0..=255_u8 {
-        for second in 0..=255_u8 {
+    let step = if cfg!(miri) { 23 } else { 1 };
+    for first in (0..=255_u8).step_by(step) {
+        for second in (0..=255_u8).step_by(step) {
             for role in [Role::Server, Role::Client] {
                 let header = [first, second, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0];
                 let judged = judge(first, second, role);

@@ -160,7 +160,8 @@ pub(super) fn check_whole(setup: Setup, stream: &[u8]) {
 /// The same for each cut in two, one byte at a time, and in one piece.
 pub(super) fn check_every_cut(setup: Setup, stream: &[u8]) {
     let len = stream.len();
-    for cut in 0..=len {
+    // Under Miri, which takes a thousand times as long, some of them.
+    for cut in (0..=len).step_by(if cfg!(miri) { 7 } else { 1 }) {
         check(setup, stream, &[0..cut, cut..len]);
     }
     let bytes: Vec<_> = (0..len).map(|at| at..at + 1).collect();
