@@ -20,6 +20,8 @@ use crate::{Closed, Config, Driver, Sink, Waker};
 
 mod accept;
 mod send;
+#[cfg(test)]
+mod tests;
 
 use accept::Listener;
 
@@ -80,6 +82,8 @@ mod flag {
     pub(super) const ABOVE_LOW_MARK: u8 = 32;
     /// The peer's FIN is known to be on its way: a short read does not mean that nothing follows.
     pub(super) const READ_TO_END: u8 = 64;
+    /// In the list of those to be read from without a word of epoll.
+    pub(super) const DUE: u8 = 128;
 }
 
 impl Connection {
@@ -122,41 +126,35 @@ impl Epoll {
 
     /// How long the kernel may let us sleep.
     fn timeout(&self, until: Option<Instant>) -> Option<Duration> {
-        let tx = &self.tx;
-        if !tx.due.is_empty() || !tx.dead.is_empty() {
-            return Some(Duration::ZERO);
-        }
-        let accept = tx.listener.as_ref().and_then(Listener::due_at);
-        let until = match (until, accept) {
-            (Some(until), Some(accept)) => until.min(accept),
-            (until, accept) => until.or(accept)?,
+        let until = match (until, self.next_deadline()) {
+            (Some(until), Some(deadline)) => until.min(deadline),
+            (until, deadline) => until.or(deadline)?,
         };
         Some(until.saturating_duration_since(Instant::now()))
     }
 
     /// Receives from one connection what there is, up to its budget.
     fn receive<S: Sink<EpollTx>>(&mut self, id: ConnId, sink: &mut S) {
-        let mut budget = self.tx.config.receive_budget_bytes;
+        let mut budget = self.tx.config.receive_budget_bytes.max(1);
         loop {
             let Some(connection) = self.tx.connections.get_mut(id) else { return };
-            if connection.is(flag::PAUSED | flag::DEAD | flag::EOF) {
+            if connection.is(flag::CONNECTING | flag::PAUSED | flag::DEAD | flag::EOF) {
                 return;
             }
-            match connection.stream.read(&mut self.receive_buffer) {
+            let room = self.receive_buffer.len().min(budget);
+            match connection.stream.read(&mut self.receive_buffer[..room]) {
                 Ok(0) => return self.tx.handle_eof(id, sink),
                 Ok(len) => {
-                    let drained =
-                        len < self.receive_buffer.len() && !connection.is(flag::READ_TO_END);
+                    let drained = len < room && !connection.is(flag::READ_TO_END);
                     if !connection.is(flag::CLOSING) {
                         sink.received(&mut self.tx, id, &mut self.receive_buffer[..len]);
                     }
                     if drained {
                         return;
                     }
-                    budget = budget.saturating_sub(len);
+                    budget -= len;
                     if budget == 0 {
-                        self.tx.due.push(id);
-                        return;
+                        return self.tx.make_due(id);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -175,13 +173,15 @@ impl Epoll {
         if what.read_closed {
             connection.flags |= flag::READ_TO_END;
         }
+        // Read from once in a turn: else the budget would count for each time.
+        let due = connection.is(flag::DUE);
         if connection.is(flag::CONNECTING) && !self.tx.handle_connecting(id, sink) {
             return;
         }
         if what.writable {
             self.tx.handle_writable(id, sink);
         }
-        if what.readable {
+        if what.readable && !due {
             self.receive(id, sink);
         }
     }
@@ -218,13 +218,8 @@ impl Driver for Epoll {
             result => result?,
         }
         self.tx.now = Instant::now();
-        // What was due before this turn, so that nobody waits for those whom epoll names now.
+        // What is due from before this turn, apart from what becomes due in it.
         std::mem::swap(&mut self.due, &mut self.tx.due);
-        let mut due = std::mem::take(&mut self.due);
-        for id in due.drain(..) {
-            self.receive(id, sink);
-        }
-        self.due = due;
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
             match event.token() {
@@ -234,6 +229,14 @@ impl Driver for Epoll {
             }
         }
         self.events = events;
+        let mut due = std::mem::take(&mut self.due);
+        for id in due.drain(..) {
+            if let Some(connection) = self.tx.connections.get_mut(id) {
+                connection.flags &= !flag::DUE;
+                self.receive(id, sink);
+            }
+        }
+        self.due = due;
         self.tx.accept(sink);
         self.tx.bury(sink);
         Ok(())
@@ -244,6 +247,7 @@ impl Driver for Epoll {
     }
 
     fn listen(&mut self, listener: TcpListener) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
         let mut listener = mio::net::TcpListener::from_std(listener);
         self.tx.registry.register(&mut listener, LISTENER, Interest::READABLE)?;
         self.tx.listener = Some(Listener::new(listener));
@@ -257,5 +261,13 @@ impl Driver for Epoll {
 
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.tx.registry.as_fd()
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let tx = &self.tx;
+        if !tx.due.is_empty() || !tx.dead.is_empty() {
+            return Some(tx.now);
+        }
+        tx.listener.as_ref().and_then(Listener::due_at)
     }
 }

@@ -69,8 +69,13 @@ pub trait Driver {
     /// Ends a [`turn`](Self::turn) that waits, from any thread.
     fn waker(&self) -> Waker;
 
-    /// Becomes readable when a turn would find work, so that the driver can sit in another loop.
+    /// Becomes readable when a turn would find work, so that the driver can sit in another loop;
+    /// for work that no descriptor tells of there is [`next_deadline`](Self::next_deadline).
     fn as_fd(&self) -> BorrowedFd<'_>;
+
+    /// When a turn would find work although the descriptor stays silent: at once where the last
+    /// turn has left some for others' sake, later where the listener is left alone for a while.
+    fn next_deadline(&self) -> Option<Instant>;
 }
 
 /// What a driver tells; implemented by the engine.

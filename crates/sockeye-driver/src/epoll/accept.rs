@@ -115,7 +115,11 @@ impl EpollTx {
         match connected.and_then(|()| stream.set_nodelay(true)) {
             Ok(()) => {
                 connection.flags &= !flag::CONNECTING;
-                sink.connected(self, id);
+                if !connection.is(flag::CLOSING) {
+                    sink.connected(self, id);
+                } else if connection.backlog.is_none() {
+                    self.finish(id);
+                }
                 true
             }
             // Not yet: some other news came first.

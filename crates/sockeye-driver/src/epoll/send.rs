@@ -15,6 +15,8 @@ use crate::{Close, Closed, Sink, Tx};
 
 /// A block that grew beyond this is not kept for the next connection.
 const BLOCK_BYTES_KEPT: usize = 512 << 10;
+/// The kernel takes no more parts in one call (`IOV_MAX`).
+const PARTS_MAX: usize = 1024;
 
 impl Connection {
     /// Sends now if nothing waits, and says how much the kernel took; what it did not is for the
@@ -71,6 +73,16 @@ impl EpollTx {
         }
     }
 
+    /// The next turn reads from this connection, whether or not epoll names it.
+    pub(super) fn make_due(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && !connection.is(flag::DUE)
+        {
+            connection.flags |= flag::DUE;
+            self.due.push(id);
+        }
+    }
+
     /// The connection broke while we were sending: the sink will be told.
     fn break_off(&mut self, id: ConnId, error: io::Error) {
         if let Some(connection) = self.connections.get_mut(id) {
@@ -103,7 +115,7 @@ impl EpollTx {
     }
 
     /// A graceful close has sent all it had: FIN, and the peer's FIN is all that is waited for.
-    fn finish(&mut self, id: ConnId) {
+    pub(super) fn finish(&mut self, id: ConnId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let ended = connection.is(flag::EOF);
         match connection.stream.shutdown(Shutdown::Write) {
@@ -181,7 +193,12 @@ impl Tx for EpollTx {
     }
 
     fn write(&mut self, id: ConnId, parts: &[IoSlice<'_>]) -> usize {
-        self.send(id, parts, |backlog, sent| backlog.push_parts(parts, sent))
+        if parts.len() <= PARTS_MAX {
+            return self.send(id, parts, |backlog, sent| backlog.push_parts(parts, sent));
+        }
+        // What the kernel left for their number alone it would not ask for later.
+        let each = parts.chunks(PARTS_MAX).map(|parts| self.write(id, parts));
+        each.last().unwrap_or(0)
     }
 
     fn send_shared(&mut self, id: ConnId, bytes: &Bytes) -> usize {
@@ -204,8 +221,8 @@ impl Tx for EpollTx {
             connection.flags &= !flag::PAUSED;
             // What came meanwhile was announced meanwhile.
             connection.flags |= flag::READ_TO_END;
-            self.due.push(id);
-        } else if !on {
+            self.make_due(id);
+        } else if !on && !connection.is(flag::CLOSING) {
             connection.flags |= flag::PAUSED;
         }
     }
@@ -216,7 +233,7 @@ impl Tx for EpollTx {
             self.connections.remove(id);
         } else if !connection.is(flag::CLOSING | flag::DEAD) {
             connection.flags |= flag::CLOSING;
-            let idle = connection.backlog.is_none();
+            let idle = connection.backlog.is_none() && !connection.is(flag::CONNECTING);
             self.set_recv(id, true);
             if idle {
                 self.finish(id);
