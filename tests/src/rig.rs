@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Instant;
 
+use rustix::event::{PollFd, PollFlags};
 use sockeye::{
     Backend, Chunk, Closed, Config, Ctx, Handle, Handler, Message, Remote, Request, Running,
-    Server, ShardCtx, Stats, Upgrade,
+    Server, Shard, ShardCtx, Stats, Upgrade,
 };
 
 use crate::PATIENCE;
-use crate::peer::Peer;
+use crate::peer::{Peer, REQUEST};
 
 thread_local! {
     /// Set where the handler is made, which is promised to be the shard's thread.
@@ -231,6 +232,15 @@ impl Setup {
         (server, self.script, self.record)
     }
 
+    /// Its only shard, for the test to drive.
+    pub fn by_hand(self) -> ByHand {
+        let (server, script, record) = self.shards(1).server();
+        let address = server.local_addr();
+        let builder = server.build().expect("loopback").pop().expect("one shard");
+        let handle = builder.handle();
+        ByHand { address, shard: builder.start(script).expect("a shard"), handle, record }
+    }
+
     /// Starts it.
     pub fn start(self) -> Rig {
         let (server, script, record) = self.server();
@@ -334,5 +344,50 @@ impl Rig {
         running.handle().shutdown();
         running.join().expect("the server ends well");
         record.try_iter().collect()
+    }
+}
+
+/// An engine of one shard that runs where the test calls it, in a loop of the test's own.
+pub struct ByHand {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The shard.
+    pub shard: Shard<Script>,
+    /// The server.
+    pub handle: Handle,
+    /// What its handler was told.
+    pub record: Receiver<Seen>,
+}
+
+impl ByHand {
+    /// What any loop does for a shard that sits in it: waits for its descriptor or its deadline,
+    /// then lets it have its turn, which must not wait.
+    pub fn turn(&mut self) {
+        let deadline = self.shard.next_deadline();
+        let wait = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let wait = wait.unwrap_or(PATIENCE).min(PATIENCE).try_into().expect("a short time");
+        let mut fds = [PollFd::new(&self.shard, PollFlags::IN)];
+        let ready = rustix::event::poll(&mut fds, Some(&wait)).expect("a descriptor");
+        let is_due = deadline.is_some_and(|at| at <= Instant::now());
+        assert!(ready == 1 || is_due, "neither the descriptor nor the deadline calls");
+        self.shard.turn(Some(Instant::now())).expect("a turn");
+    }
+
+    /// Drives the shard until this is so.
+    pub fn turn_until(&mut self, mut is_so: impl FnMut(&Self) -> bool) {
+        let begun = Instant::now();
+        while !is_so(self) {
+            assert!(begun.elapsed() < PATIENCE, "never came: {:?}", self.handle.stats());
+            self.turn();
+        }
+    }
+
+    /// A new connection, open on both sides.
+    pub fn peer(&mut self) -> Peer {
+        let mut peer = Peer::tcp(self.address);
+        peer.send(REQUEST.as_bytes());
+        self.turn_until(|_| peer.has_input());
+        assert!(peer.read_head().starts_with("HTTP/1.1 101 "), "not accepted");
+        peer
     }
 }

@@ -135,6 +135,10 @@ impl Config {
         Ok(())
     }
 
+    pub(crate) fn is_topic(&self, name: &str) -> bool {
+        (1..=self.topic_bytes_max).contains(&name.len())
+    }
+
     pub(crate) const fn limits(&self) -> Limits {
         Limits {
             message_bytes_max: self.message_bytes_max as u64,

@@ -35,6 +35,8 @@ pub(crate) struct Core {
     pub(crate) deliveries: Deliveries,
     /// What this turn published, for the other shards.
     pub(crate) outgoing: Batch,
+    /// Bytes of that, with what had to be posted earlier in the turn.
+    pub(crate) outgoing_bytes: usize,
     pub(crate) stats: Stats,
     /// Where one frame is put together.
     frame: Vec<u8>,
@@ -50,17 +52,14 @@ impl Core {
             topics: Topics::default(),
             deliveries,
             outgoing: Batch::default(),
+            outgoing_bytes: 0,
             stats: Stats::default(),
             frame: Vec::new(),
         }
     }
 
     fn check_topic(&self, topic: &str) -> Result<(), Refused> {
-        if (1..=self.config.topic_bytes_max).contains(&topic.len()) {
-            Ok(())
-        } else {
-            Err(Refused::TopicName)
-        }
+        if self.config.is_topic(topic) { Ok(()) } else { Err(Refused::TopicName) }
     }
 
     fn publish(
@@ -77,10 +76,13 @@ impl Core {
         self.frame.clear();
         encode::message(&mut self.frame, message, None);
         if !alone {
-            let room = self.config.publish_bytes_per_turn_max - self.outgoing.frames.len();
-            if self.frame.len() > room {
+            // All or nothing: what there is no room for here does not go to other shards either.
+            let bytes = self.outgoing_bytes + self.frame.len();
+            let fits = bytes <= self.config.publish_bytes_per_turn_max;
+            if !fits || !self.deliveries.has_room(self.frame.len()) {
                 return Err(Refused::Publications);
             }
+            self.outgoing_bytes = bytes;
             self.outgoing.push(topic, &self.frame);
         }
         self.publish_here(topic, except)
@@ -106,11 +108,20 @@ impl Core {
 
     fn send_to(&mut self, to: ConnectionId, message: Message<'_>) -> Result<(), Refused> {
         if to.shard != self.shard {
+            // What was published before goes before.
+            self.post_outgoing();
             return self.handle.send_to(to, message);
         }
         self.frame.clear();
         encode::message(&mut self.frame, message, None);
         self.deliveries.send_to(to.id, &self.frame)
+    }
+
+    /// Whether something that was published or sent in this turn may be for this connection.
+    #[inline]
+    pub(crate) fn has_deliveries_for(&self, link: &Link) -> bool {
+        !self.deliveries.is_empty()
+            && (link.is(flag::HAS_SUBSCRIBED) || self.deliveries.has_targeted())
     }
 
     /// After a turn: one large message must not be held for ever.
@@ -145,7 +156,8 @@ impl<H: Handler> Ctx<'_, H> {
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
         let message = message.into();
-        if let Some(sent) = self.divert(message.len()) {
+        let frame_len = || encode::header(message).as_ref().len() + message.len();
+        if let Some(sent) = self.divert(frame_len) {
             return sent;
         }
         if self.is_behind_deliveries() {
@@ -164,7 +176,7 @@ impl<H: Handler> Ctx<'_, H> {
     /// Sends a message that was encoded before, to this connection.
     pub fn send_prepared(&mut self, message: &PreparedMessage) -> Sent {
         let frame = message.frame();
-        if let Some(sent) = self.divert(frame.len()) {
+        if let Some(sent) = self.divert(|| frame.len()) {
             return sent;
         }
         if self.is_behind_deliveries() {
@@ -183,21 +195,20 @@ impl<H: Handler> Ctx<'_, H> {
 
     /// What is to be said of a message that cannot go at all.
     #[inline]
-    fn divert(&mut self, len: usize) -> Option<Sent> {
+    fn divert(&mut self, frame_len: impl FnOnce() -> usize) -> Option<Sent> {
         if !self.link.connection.is_open() {
             return Some(Sent::Closed);
         }
         // Only where the kernel has refused bytes: else what is here has not been offered yet.
         let over = self.cork.backlog_bytes > 0
-            && self.cork.waiting() + len > self.core.config.backlog_bytes_max;
+            && self.cork.waiting() + frame_len() > self.core.config.backlog_bytes_max;
         over.then(|| self.overflow())
     }
 
-    /// Something that was published or sent in this turn may be for this connection; it was first.
+    /// What was published or sent before in this turn is first.
     #[inline]
     fn is_behind_deliveries(&self) -> bool {
-        !self.core.deliveries.is_empty()
-            && (self.link.is(flag::HAS_SUBSCRIBED) || self.core.deliveries.has_targeted())
+        self.core.has_deliveries_for(self.link)
     }
 
     #[inline(never)]
@@ -263,7 +274,7 @@ impl<H: Handler> Ctx<'_, H> {
         self.close_because(Cause::Handler(code), code, reason)
     }
 
-    fn close_because(
+    pub(crate) fn close_because(
         &mut self,
         cause: Cause,
         code: CloseCode,
@@ -371,9 +382,11 @@ impl<H: Handler> Ctx<'_, H> {
 
     /// Receives nothing more from this connection until [`resume`](Self::resume), after the bytes
     /// that have arrived already. TCP holds the peer up. The idle timeout goes on: who pauses for
-    /// long turns it off.
+    /// long turns it off. A pause ends where the connection closes: the peer's answer must get in.
     pub fn pause(&mut self) {
-        self.tx.set_recv(self.id, false);
+        if self.link.connection.is_open() {
+            self.tx.set_recv(self.id, false);
+        }
     }
 
     /// Receives again.
@@ -391,7 +404,8 @@ impl<H: Handler> Ctx<'_, H> {
         Remote { handle: self.core.handle.clone(), id, alive: Arc::clone(alive) }
     }
 
-    /// The server, for other threads.
+    /// The server, for other threads. What is sent through it here may overtake what this callback
+    /// has published; the methods of `Ctx` keep their order.
     pub fn handle(&self) -> &Handle {
         &self.core.handle
     }

@@ -52,12 +52,18 @@ pub(crate) struct Deliveries {
     bytes_max: usize,
 }
 
-/// Bytes for one connection, in the order in which they were produced.
+/// Bytes for one connection, in the order in which they were produced. Both methods return whether
+/// the connection is there and open.
 pub(crate) trait Deliver {
     /// One send of bytes that others may get too.
-    fn shared(&mut self, id: ConnId, frames: &Bytes);
+    fn shared(&mut self, id: ConnId, frames: &Bytes) -> bool;
     /// One send of several pieces. `last`: a close frame stands at the end.
-    fn gathered<'b>(&mut self, id: ConnId, pieces: impl Iterator<Item = &'b [u8]>, last: bool);
+    fn gathered<'b>(
+        &mut self,
+        id: ConnId,
+        pieces: impl Iterator<Item = &'b [u8]>,
+        last: bool,
+    ) -> bool;
 }
 
 impl Deliveries {
@@ -80,8 +86,13 @@ impl Deliveries {
         self.targeted
     }
 
+    /// Whether a frame of so many bytes can still be written down in this turn.
+    pub(crate) fn has_room(&self, len: usize) -> bool {
+        self.frames.len() + len <= self.bytes_max
+    }
+
     fn push(&mut self, to: To, frame: &[u8]) -> Result<(), Refused> {
-        if self.frames.len() + frame.len() > self.bytes_max {
+        if !self.has_room(frame.len()) {
             return Err(Refused::Publications);
         }
         let begin = self.frames.len();
@@ -129,7 +140,8 @@ impl Deliveries {
     /// Delivers everything. Returns how many messages went to how many connections, multiplied.
     pub(crate) fn deliver(&mut self, topics: &Topics, to: &mut impl Deliver) -> usize {
         let Some(first) = self.entries.first() else { return 0 };
-        let mut count = self.entries.len();
+        let count = self.entries.len();
+        let mut sent = 0;
         let frames = self.frames.split().freeze();
         if frames.len() > FRAMES_BYTES_KEPT {
             self.frames = BytesMut::new();
@@ -137,22 +149,20 @@ impl Deliveries {
         if let To::Topic { topic, except: None } = first.to
             && self.entries.iter().all(|entry| entry.to == first.to)
         {
-            count *= topics.subscribers(topic).len();
             for id in topics.subscribers(topic) {
-                to.shared(*id, &frames);
+                sent += count * usize::from(to.shared(*id, &frames));
             }
         } else {
-            self.deliver_each(&frames, topics, to);
-            count = self.receivers.len();
+            sent = self.deliver_each(&frames, topics, to);
         }
         self.entries.clear();
         self.receivers.clear();
         self.targeted = false;
-        count
+        sent
     }
 
     /// The general case: who gets what is sorted by connection, each one's in order.
-    fn deliver_each(&mut self, frames: &Bytes, topics: &Topics, to: &mut impl Deliver) {
+    fn deliver_each(&mut self, frames: &Bytes, topics: &Topics, to: &mut impl Deliver) -> usize {
         for (n, entry) in self.entries.iter().enumerate() {
             let entry_number = n as u32;
             match entry.to {
@@ -169,6 +179,7 @@ impl Deliveries {
             }
         }
         self.receivers.sort_unstable();
+        let mut sent = 0;
         for share in self.receivers.chunk_by(|a, b| a.id == b.id) {
             let id = share[0].id;
             let entries = share.iter().map(|receiver| &self.entries[receiver.entry as usize]);
@@ -176,16 +187,18 @@ impl Deliveries {
             match share {
                 [_] if last.is_none() => {
                     for entry in entries {
-                        to.shared(id, &frames.slice(entry.frames.clone()));
+                        sent += usize::from(to.shared(id, &frames.slice(entry.frames.clone())));
                     }
                 }
                 _ => {
                     let entries = entries.take(last.map_or(usize::MAX, |last| last + 1));
                     let pieces = entries.map(|entry| &frames[entry.frames.clone()]);
-                    to.gathered(id, pieces, last.is_some());
+                    let messages = last.unwrap_or(share.len());
+                    sent += messages * usize::from(to.gathered(id, pieces, last.is_some()));
                 }
             }
         }
+        sent
     }
 }
 
@@ -197,13 +210,20 @@ mod tests {
     struct Log(Vec<(u64, String, bool)>);
 
     impl Deliver for Log {
-        fn shared(&mut self, id: ConnId, frames: &Bytes) {
+        fn shared(&mut self, id: ConnId, frames: &Bytes) -> bool {
             let text = String::from_utf8(frames.to_vec()).unwrap();
             self.0.push((id.to_bits(), text, false));
+            true
         }
-        fn gathered<'b>(&mut self, id: ConnId, pieces: impl Iterator<Item = &'b [u8]>, last: bool) {
+        fn gathered<'b>(
+            &mut self,
+            id: ConnId,
+            pieces: impl Iterator<Item = &'b [u8]>,
+            last: bool,
+        ) -> bool {
             let text = String::from_utf8(pieces.flatten().copied().collect()).unwrap();
             self.0.push((id.to_bits(), text, last));
+            true
         }
     }
 
@@ -213,7 +233,10 @@ mod tests {
 
     fn delivered(deliveries: &mut Deliveries, topics: &Topics) -> Vec<(u64, String, bool)> {
         let mut log = Log::default();
-        deliveries.deliver(topics, &mut log);
+        let sent = deliveries.deliver(topics, &mut log);
+        // Each test's frame of a message is one byte.
+        let bytes = log.0.iter().map(|row| row.1.trim_end_matches("CLOSE").len());
+        assert_eq!(sent, bytes.sum(), "messages are counted, close frames are not");
         assert!(deliveries.is_empty());
         log.0.sort();
         log.0

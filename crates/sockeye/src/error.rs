@@ -148,9 +148,10 @@ pub enum Sent {
         /// end of the turn counts until then.
         backlog_bytes: usize,
     },
-    /// It did not go: the connection's backlog is over
+    /// With it the connection's backlog would be over
     /// [`backlog_bytes_max`](crate::Config::backlog_bytes_max), and the connection closes with
-    /// 1013.
+    /// 1013. It did not go; but where nothing waited before it, and it is more than the limit and
+    /// the kernel take together, it does, and is the last.
     Overflow,
     /// It did not go: a close frame has been sent or received.
     Closed,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use sockeye_codec::{CloseCode, Message, PreparedMessage};
 use sockeye_driver::{ConnId, Waker};
 
+use crate::config::Config;
 use crate::error::Refused;
 use crate::stats::{ShardStats, Stats};
 
@@ -61,18 +62,18 @@ pub(crate) struct Mailbox {
     filled: AtomicBool,
     stopped: AtomicBool,
     waker: Waker,
-    mails_max: usize,
+    config: Arc<Config>,
     pub(crate) stats: ShardStats,
 }
 
 impl Mailbox {
-    pub(crate) fn new(waker: Waker, mails_max: usize) -> Self {
+    pub(crate) fn new(waker: Waker, config: Arc<Config>) -> Self {
         Self {
             mails: Mutex::default(),
             filled: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             waker,
-            mails_max,
+            config,
             stats: ShardStats::default(),
         }
     }
@@ -87,7 +88,7 @@ impl Mailbox {
         if self.stopped.load(Ordering::Relaxed) {
             return Err(Refused::Closed);
         }
-        if mails.len() >= self.mails_max && !matches!(mail, Mail::Shutdown) {
+        if mails.len() >= self.config.mailbox_max && !matches!(mail, Mail::Shutdown) {
             return Err(Refused::Mailbox);
         }
         mails.push(mail);
@@ -131,8 +132,12 @@ impl Handle {
     /// Sends a message to every subscriber of a topic, on every shard.
     ///
     /// # Errors
-    /// A shard's mailbox is full, or the server has stopped.
+    /// The name, a shard's mailbox is full (the others have got it), or the server has stopped.
     pub fn publish<'m>(&self, topic: &str, message: impl Into<Message<'m>>) -> Result<(), Refused> {
+        // Every shard has the same configuration.
+        if self.shards.iter().any(|shard| !shard.config.is_topic(topic)) {
+            return Err(Refused::TopicName);
+        }
         let mut batch = Batch::default();
         batch.push(topic, PreparedMessage::new(message).frame());
         let batch = Arc::new(batch);

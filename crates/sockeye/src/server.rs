@@ -145,12 +145,16 @@ impl Server {
         }
         self.backend.resolve()?;
         let config = Arc::new(self.config);
-        let listeners = self.bound.listen(self.shards, config.listen_backlog)?;
+        let address = self.bound.local_addr();
+        let listeners = self
+            .bound
+            .listen(self.shards, config.listen_backlog)
+            .map_err(|cause| Error::Listen { address, cause })?;
         let mut drivers = Vec::new();
         for _ in &listeners {
             drivers.push(Epoll::new(config.driver())?);
         }
-        let mailbox = |driver: &Epoll| Arc::new(Mailbox::new(driver.waker(), config.mailbox_max));
+        let mailbox = |driver: &Epoll| Arc::new(Mailbox::new(driver.waker(), Arc::clone(&config)));
         let handle = Handle { shards: drivers.iter().map(mailbox).collect() };
         let shards = drivers.into_iter().zip(listeners).zip(0..);
         Ok(shards

@@ -76,11 +76,17 @@ pub(crate) struct Cork {
     pub(crate) block: Vec<u8>,
     /// What the kernel has refused so far.
     pub(crate) backlog_bytes: usize,
+    /// Where the codec's close frame begins in the block, once the connection is over.
+    pub(crate) close_at: usize,
 }
 
 impl Cork {
     pub(crate) fn of(tx: &mut impl Tx, id: ConnId) -> Self {
-        Self { block: tx.out(id), backlog_bytes: tx.backlog_bytes(id) }
+        Self::with(tx.out(id), tx, id)
+    }
+
+    pub(crate) fn with(block: Vec<u8>, tx: &impl Tx, id: ConnId) -> Self {
+        Self { block, backlog_bytes: tx.backlog_bytes(id), close_at: 0 }
     }
 
     #[inline]
@@ -178,13 +184,25 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
         panic::catch_unwind(AssertUnwindSafe(|| self.events(codec, input))).unwrap_or_else(
             |panic| {
                 self.handle_panic(&*panic);
-                None
+                self.receive_after_panic(codec, input)
             },
         )
     }
 
+    /// The rest of what came in: no message is delivered any more, but the peer's close frame may
+    /// be there, or the beginning of a frame.
+    #[cold]
+    fn receive_after_panic(&mut self, codec: &mut Codec, input: &mut &mut [u8]) -> Option<Closed> {
+        let rest = panic::catch_unwind(AssertUnwindSafe(|| self.events(codec, input)));
+        rest.unwrap_or_else(|panic| {
+            self.handle_panic(&*panic);
+            None
+        })
+    }
+
     fn events(&mut self, codec: &mut Codec, input: &mut &mut [u8]) -> Option<Closed> {
         loop {
+            let answer_at = self.cork.block.len();
             match self.link.connection.receive(codec, input, &mut self.cork.block) {
                 Ok(None) => return None,
                 Ok(Some(Event::Message(message))) => {
@@ -201,9 +219,13 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
                         handler.chunk(&mut ctx, chunk);
                     }
                 }
-                Ok(Some(Event::Close(frame))) => return Some(self.link.closed_by_peer(frame)),
+                Ok(Some(Event::Close(frame))) => {
+                    self.cork.close_at = answer_at;
+                    return Some(self.link.closed_by_peer(frame));
+                }
                 Ok(Some(_)) => {} // pings are answered by the codec, pongs are signs of life
                 Err(error) => {
+                    self.cork.close_at = answer_at;
                     self.core.stats.protocol_errors += 1;
                     return Some(self.link.closed_by_us().unwrap_or(Closed::Protocol(error)));
                 }
@@ -243,7 +265,7 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
         self.core.stats.panics += 1;
         let code = CloseCode::INTERNAL_ERROR;
         // An error says that a close frame is on its way already.
-        let _ = self.link.close(Cause::Panic, code, "internal error", &mut self.cork.block);
+        let _ = self.ctx().1.close_because(Cause::Panic, code, "internal error");
     }
 }
 

@@ -99,23 +99,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     pub(crate) fn turn(&mut self, until: Option<Instant>) -> io::Result<()> {
-        let until = match (until, self.next_deadline()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        self.driver.turn(until, &mut self.engine)?;
+        self.driver.turn(earlier(until, self.engine.next_deadline()), &mut self.engine)?;
         self.engine.finish_turn(self.driver.tx());
         Ok(())
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        // What a turn's last callbacks have published goes out at once.
-        let engine = &self.engine;
-        if engine.core.deliveries.is_empty() {
-            engine.wheel.next()
-        } else {
-            Some(engine.times.turn)
-        }
+        earlier(self.engine.next_deadline(), self.driver.next_deadline())
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -125,6 +115,14 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Shut down, and the last connection is gone.
     pub(crate) fn is_done(&self) -> bool {
         self.engine.stopping && self.engine.sessions.is_empty()
+    }
+}
+
+/// The earlier of two times, of which either may be never.
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 
@@ -174,6 +172,12 @@ impl<T: Tx, H: Handler> Sink<T> for Engine<H> {
 }
 
 impl<H: Handler> Engine<H> {
+    /// When there is something to do even if nothing comes in.
+    fn next_deadline(&self) -> Option<Instant> {
+        // What a turn's last callbacks have published goes out at once.
+        if self.core.deliveries.is_empty() { self.wheel.next() } else { Some(self.times.turn) }
+    }
+
     #[inline]
     fn update_time(&mut self, tx: &impl Tx) {
         let now = tx.now();
@@ -236,18 +240,38 @@ impl<H: Handler> Engine<H> {
     /// After a callback: what it sent leaves, and what it did to the connection takes effect.
     #[inline]
     fn finish_callback<T: Tx>(&mut self, tx: &mut T, id: ConnId, cork: Cork, over: Option<Closed>) {
-        let waiting = tx.flush(id, cork.block);
         if let Some(why) = over {
-            return self.end_gracefully(tx, id, why);
+            return self.finish_last_callback(tx, id, cork, why);
         }
+        let waiting = tx.flush(id, cork.block);
         let Some(session) = self.sessions.get(id) else { return };
         if session.link.stage == Stage::Open {
             if !session.link.connection.is_open() {
-                self.enter(id, Stage::Closing);
+                self.await_close(tx, id);
             } else if waiting > self.core.config.backlog_bytes_max {
                 self.overflow(tx, id);
             }
         }
+    }
+
+    /// [`finish_callback`](Self::finish_callback) where the connection is over. What it still has
+    /// to get of this turn's deliveries, answers that wait behind them too, goes before its close
+    /// frame: there is no later.
+    #[cold]
+    fn finish_last_callback<T: Tx>(&mut self, tx: &mut T, id: ConnId, cork: Cork, why: Closed) {
+        let Cork { mut block, close_at, .. } = cork;
+        let session = self.sessions.get(id);
+        if session.is_some_and(|session| self.core.has_deliveries_for(&session.link)) {
+            let close = block.split_off(close_at);
+            tx.flush(id, block);
+            if !close.is_empty() {
+                self.core.deliveries.close(id, &close);
+            }
+            self.deliver(tx);
+        } else {
+            tx.flush(id, block);
+        }
+        self.end_gracefully(tx, id, why);
     }
 
     fn receive_request<T: Tx>(&mut self, tx: &mut T, id: ConnId, mut bytes: &mut [u8]) {
@@ -255,9 +279,8 @@ impl<H: Handler> Engine<H> {
         // Gone already, or as good as.
         let Some(peer) = tx.peer_addr(id) else { return self.abort(tx, id) };
         let mut out = tx.out(id);
-        let limits = self.core.config.handshake_limits();
-        let handler = &mut self.handler;
-        match upgrade::receive(handler, session, &limits, peer, &mut bytes, &mut out) {
+        let (handler, core) = (&mut self.handler, &mut self.core);
+        match upgrade::receive(handler, session, core, peer, &mut bytes, &mut out) {
             Progress::Wait => drop(tx.flush(id, out)),
             Progress::Rejected => {
                 tx.flush(id, out);
@@ -273,7 +296,7 @@ impl<H: Handler> Engine<H> {
                 self.core.stats.opened += 1;
                 self.core.stats.open += 1;
                 self.enter(id, Stage::Open);
-                let mut cork = Cork { block: out, backlog_bytes: tx.backlog_bytes(id) };
+                let mut cork = Cork::with(out, tx, id);
                 let over = self.calling(tx, id, &mut cork).and_then(|(mut call, codec)| {
                     call.call(H::open);
                     // Frames that came with the request: all in one send with the answer.
@@ -339,7 +362,8 @@ impl<H: Handler> Engine<H> {
             }
             Stage::Open => {
                 if idle != 0 && now >= link.received_tick + idle {
-                    return self.close(tx, id, Cause::Idle, CloseCode::GOING_AWAY, "idle timeout");
+                    self.close(tx, id, Cause::Idle, CloseCode::GOING_AWAY, "idle timeout");
+                    return;
                 }
                 if ping != 0 && now >= link.received_tick.max(link.stage_tick) + ping {
                     link.stage_tick = now;
@@ -360,23 +384,40 @@ impl<H: Handler> Engine<H> {
         }
     }
 
-    /// Begins the closing handshake for a reason of the engine's.
-    fn close<T: Tx>(&mut self, tx: &mut T, id: ConnId, cause: Cause, code: CloseCode, why: &str) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
+    /// Begins the closing handshake for a reason of the engine's. Returns whether there was
+    /// something to close.
+    fn close<T: Tx>(
+        &mut self,
+        tx: &mut T,
+        id: ConnId,
+        cause: Cause,
+        code: CloseCode,
+        why: &str,
+    ) -> bool {
+        let Some(session) = self.sessions.get_mut(id) else { return false };
         if session.link.stage != Stage::Open {
-            return;
+            return false;
         }
         let mut out = tx.out(id);
         let closed = session.link.close(cause, code, why, &mut out);
         tx.flush(id, out);
         if closed.is_ok() {
-            self.enter(id, Stage::Closing);
+            self.await_close(tx, id);
         }
+        closed.is_ok()
+    }
+
+    /// Our close frame has left: the peer's must get in, also where the handler had paused.
+    fn await_close<T: Tx>(&mut self, tx: &mut T, id: ConnId) {
+        tx.set_recv(id, true);
+        self.enter(id, Stage::Closing);
     }
 
     fn overflow<T: Tx>(&mut self, tx: &mut T, id: ConnId) {
-        self.core.stats.backlog_overflows += 1;
-        self.close(tx, id, Cause::Backlog, CloseCode::TRY_AGAIN_LATER, BACKLOG_REASON);
+        let code = CloseCode::TRY_AGAIN_LATER;
+        if self.close(tx, id, Cause::Backlog, code, BACKLOG_REASON) {
+            self.core.stats.backlog_overflows += 1;
+        }
     }
 
     /// The WebSocket connection is over; the TCP connection ends once all has been sent. "The

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 
-use sockeye_codec::handshake::{self, HandshakeError, HandshakeLimits, Response};
+use sockeye_codec::handshake::{self, HandshakeError, Response};
 
+use crate::ctx::Core;
 use crate::handler::{Handler, Request, Upgrade, Verdict};
 use crate::session::{Session, log_panic};
+use crate::stats::Stats;
 
 /// What became of the bytes.
 pub(crate) enum Progress<S> {
@@ -23,59 +25,74 @@ pub(crate) enum Progress<S> {
 pub(crate) fn receive<H: Handler>(
     handler: &mut H,
     session: &mut Session<H::Session>,
-    limits: &HandshakeLimits,
+    core: &mut Core,
     peer: SocketAddr,
     input: &mut &mut [u8],
     out: &mut Vec<u8>,
 ) -> Progress<H::Session> {
+    let limits = core.config.handshake_limits();
     let mut buffer = session.head.take().unwrap_or_default();
-    let progress = match buffer.read(input, limits) {
+    let request = match buffer.read(input, &limits) {
         Ok(None) => {
             session.head = Some(buffer);
             return Progress::Wait;
         }
-        Ok(Some(head)) => answer(handler, head, limits, peer, out),
+        Ok(Some(head)) => handshake::Request::parse(head, &limits),
         Err(error) => Err(error),
     };
-    progress.unwrap_or_else(|error| {
-        tracing::debug!(%peer, %error, "handshake refused");
-        respond(&Response::from(&error), false, out);
-        Progress::Rejected
-    })
+    match request {
+        Ok(request) => answer(handler, &Request::new(request, peer), &mut core.stats, out),
+        Err(error) => refuse(&error, peer, false, out),
+    }
 }
 
 fn answer<H: Handler>(
     handler: &mut H,
-    head: &[u8],
-    limits: &HandshakeLimits,
-    peer: SocketAddr,
+    request: &Request<'_>,
+    stats: &mut Stats,
     out: &mut Vec<u8>,
-) -> Result<Progress<H::Session>, HandshakeError> {
-    let request = Request::new(handshake::Request::parse(head, limits)?, peer);
-    let upgrade = panic::catch_unwind(AssertUnwindSafe(|| handler.upgrade(&request)));
+) -> Progress<H::Session> {
+    // RFC 9110 section 9.3.2: "the server MUST NOT send content in the response".
+    let head_only = request.method() == "HEAD";
+    let upgrade = panic::catch_unwind(AssertUnwindSafe(|| handler.upgrade(request)));
     let Ok(Upgrade { verdict }) = upgrade.inspect_err(|panic| log_panic(&**panic)) else {
-        respond(&internal_error(), false, out);
-        return Ok(Progress::Rejected);
+        stats.panics += 1;
+        respond(&internal_error(), head_only, out);
+        return Progress::Rejected;
     };
     match verdict {
         Verdict::Reject(response) => {
-            respond(&response, request.method() == "HEAD", out);
-            Ok(Progress::Rejected)
+            respond(&response, head_only, out);
+            Progress::Rejected
         }
         Verdict::Accept { session, subprotocol, headers, streaming } => {
             // What the hook lets in must be a WebSocket handshake all the same.
-            let key = request.websocket()?;
+            let key = match request.websocket() {
+                Ok(key) => key,
+                Err(error) => return refuse(&error, request.peer(), head_only, out),
+            };
             let subprotocol = subprotocol.as_deref();
-            match handshake::write_accept(out, &request, &key, subprotocol, &headers) {
-                Ok(()) => Ok(Progress::Accepted { session, streaming }),
+            match handshake::write_accept(out, request, &key, subprotocol, &headers) {
+                Ok(()) => Progress::Accepted { session, streaming },
                 Err(error) => {
                     tracing::error!(%error, "the upgrade hook's answer cannot be sent");
                     respond(&internal_error(), false, out);
-                    Ok(Progress::Rejected)
+                    Progress::Rejected
                 }
             }
         }
     }
+}
+
+fn refuse<S>(
+    error: &HandshakeError,
+    peer: SocketAddr,
+    head_only: bool,
+    out: &mut Vec<u8>,
+) -> Progress<S> {
+    tracing::debug!(%peer, %error, "handshake refused");
+    respond(&Response::from(error), head_only, out);
+    Progress::Rejected
 }
 
 fn internal_error() -> Response {

@@ -4,8 +4,8 @@
 use std::io;
 use std::process::ExitCode;
 
-use sockeye_tests::client::{Client, ClientError};
 use sockeye_codec::{Event, Limits};
+use sockeye_tests::client::{Client, ClientError};
 
 const USAGE: &str = "usage: sockeye-autobahn-client ws://HOST:PORT [AGENT]";
 const AGENT_DEFAULT: &str = "sockeye";

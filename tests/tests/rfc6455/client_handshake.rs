@@ -170,8 +170,8 @@ fn the_nonce_is_the_connection_s_own() {
 
 /// Section 4.1: "The request MUST include a header field with the name |Sec-WebSocket-Version|."
 /// Section 4.1: "The value of this header field MUST be 13."
-/// Section 11.3.5: "However, the |Sec-WebSocket-Version| header field MUST NOT appear more than once
-/// in an HTTP request."
+/// Section 11.3.5: "However, the |Sec-WebSocket-Version| header field MUST NOT appear more than
+/// once in an HTTP request."
 #[test]
 fn one_version_13() {
     assert_eq!(values(&request(), "Sec-WebSocket-Version"), ["13"]);
@@ -273,8 +273,8 @@ fn an_answer_without_the_right_accept() {
 /// field indicates the use of an extension that was not present in the client's handshake (the
 /// server has indicated an extension not requested by the client), the client MUST _Fail the
 /// WebSocket Connection_."
-/// Section 9.1: "Note that the client is only offering to use any advertised extensions and MUST NOT
-/// use them unless the server indicates that it wishes to use the extension."
+/// Section 9.1: "Note that the client is only offering to use any advertised extensions and MUST
+/// NOT use them unless the server indicates that it wishes to use the extension."
 #[test]
 fn an_answer_with_an_extension_that_was_not_offered() {
     assert_eq!(values(&request(), "Sec-WebSocket-Extensions"), [""; 0]);

@@ -22,8 +22,8 @@ fn a_close_has_its_code_and_reason() {
     assert_eq!(out, b"\x88\x85\0\0\0\0\x03\xe8bye");
 }
 
-/// Section 7.1.7: "Similarly, to do so, the server MUST _Close the WebSocket Connection_, and SHOULD
-/// log the problem."
+/// Section 7.1.7: "Similarly, to do so, the server MUST _Close the WebSocket Connection_, and
+/// SHOULD log the problem."
 #[test]
 fn a_server_that_fails_a_connection_closes_it() {
     let rig = Rig::echo();

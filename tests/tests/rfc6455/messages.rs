@@ -81,8 +81,8 @@ fn only_an_open_connection_sends() {
 /// Section 6.2: "Incoming data MUST be parsed as WebSocket frames as defined in Section 5.2."
 /// Section 6.2: "If a control frame (Section 5.5) is received, the frame MUST be handled as defined
 /// by Section 5.5."
-/// Section 6.2: "A server MUST remove masking for data frames received from a client as described in
-/// Section 5.3."
+/// Section 6.2: "A server MUST remove masking for data frames received from a client as described
+/// in Section 5.3."
 #[test]
 fn what_comes_in_is_parsed_unmasked_and_handled() {
     let rig = Rig::echo();
@@ -98,8 +98,8 @@ fn what_comes_in_is_parsed_unmasked_and_handled() {
     assert!(matches!(rig.next(), Seen::Binary(bytes) if bytes == b"ABC"));
 }
 
-/// Section 6.2: "Upon receiving a data frame (Section 5.6), the endpoint MUST note the /type/ of the
-/// data as defined by the opcode (frame-opcode) from Section 5.2."
+/// Section 6.2: "Upon receiving a data frame (Section 5.6), the endpoint MUST note the /type/ of
+/// the data as defined by the opcode (frame-opcode) from Section 5.2."
 /// Section 6.2: "Subsequent data frames MUST be interpreted as belonging to a new WebSocket
 /// message."
 #[test]

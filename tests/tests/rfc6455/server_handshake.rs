@@ -108,9 +108,9 @@ fn a_server_can_refuse() {
 }
 
 /// Section 4.2.2: "If this version does not match a version understood by the server, the server
-/// MUST abort the WebSocket handshake described in this section and instead send an appropriate HTTP
-/// error code (such as 426 Upgrade Required) and a |Sec-WebSocket-Version| header field indicating
-/// the version(s) the server is capable of understanding."
+/// MUST abort the WebSocket handshake described in this section and instead send an appropriate
+/// HTTP error code (such as 426 Upgrade Required) and a |Sec-WebSocket-Version| header field
+/// indicating the version(s) the server is capable of understanding."
 /// Section 4.4: "If the server doesn't support the requested version, it MUST respond with a
 /// |Sec-WebSocket-Version| header field (or multiple |Sec-WebSocket-Version| header fields)
 /// containing all versions it is willing to use."
@@ -137,8 +137,8 @@ fn choosing() -> Rig {
 }
 
 /// Section 4.2.2: "The value chosen MUST be derived from the client's handshake, specifically by
-/// selecting one of the values from the |Sec-WebSocket-Protocol| field that the server is willing to
-/// use for this connection (if any)."
+/// selecting one of the values from the |Sec-WebSocket-Protocol| field that the server is willing
+/// to use for this connection (if any)."
 #[test]
 fn the_subprotocol_is_one_of_the_client_s() {
     let rig = choosing();

@@ -74,9 +74,8 @@ impl<H: Handler> Engine<H> {
 
     /// Sends what the turn has for connections other than the one in hand.
     pub(super) fn deliver<T: Tx>(&mut self, tx: &mut T) {
-        if !self.core.outgoing.ends.is_empty() {
-            self.post_outgoing();
-        }
+        self.core.post_outgoing();
+        self.core.outgoing_bytes = 0;
         if self.core.deliveries.is_empty() {
             return;
         }
@@ -95,16 +94,21 @@ impl<H: Handler> Engine<H> {
         }
         self.overflowed = overflowed;
     }
+}
 
-    /// One letter to each other shard with all that this turn published.
-    fn post_outgoing(&mut self) {
-        let count = self.core.outgoing.ends.len() as u64;
-        let batch = Arc::new(mem::take(&mut self.core.outgoing));
-        for (number, shard) in self.core.handle.shards.iter().enumerate() {
-            if number != usize::from(self.core.shard)
+impl Core {
+    /// One letter to each other shard with all that this turn published so far.
+    pub(crate) fn post_outgoing(&mut self) {
+        if self.outgoing.ends.is_empty() {
+            return;
+        }
+        let count = self.outgoing.ends.len() as u64;
+        let batch = Arc::new(mem::take(&mut self.outgoing));
+        for (number, shard) in self.handle.shards.iter().enumerate() {
+            if number != usize::from(self.shard)
                 && let Err(error) = shard.post(Mail::Publish(Arc::clone(&batch)))
             {
-                self.core.stats.publications_refused += count;
+                self.stats.publications_refused += count;
                 tracing::warn!(shard = number, %error, "publications lost");
             }
         }
@@ -135,16 +139,24 @@ impl<T: Tx, S> Outlet<'_, T, S> {
 
 impl<T: Tx, S> Deliver for Outlet<'_, T, S> {
     #[inline]
-    fn shared(&mut self, id: ConnId, frames: &Bytes) {
-        if self.is_open(id) {
+    fn shared(&mut self, id: ConnId, frames: &Bytes) -> bool {
+        let is_open = self.is_open(id);
+        if is_open {
             let waiting = self.tx.send_shared(id, frames);
             self.check(id, waiting);
         }
+        is_open
     }
 
-    fn gathered<'b>(&mut self, id: ConnId, pieces: impl Iterator<Item = &'b [u8]>, last: bool) {
+    fn gathered<'b>(
+        &mut self,
+        id: ConnId,
+        pieces: impl Iterator<Item = &'b [u8]>,
+        last: bool,
+    ) -> bool {
         // `last`: its close frame stands among the pieces, and counts as sent already.
-        if last || self.is_open(id) {
+        let is_open = last || self.is_open(id);
+        if is_open {
             let mut block = self.tx.out(id);
             for piece in pieces {
                 block.extend_from_slice(piece);
@@ -152,5 +164,6 @@ impl<T: Tx, S> Deliver for Outlet<'_, T, S> {
             let waiting = self.tx.flush(id, block);
             self.check(id, waiting);
         }
+        is_open
     }
 }

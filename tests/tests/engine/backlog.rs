@@ -1,0 +1,410 @@
+//! Peers that do not read: what `send` says, what is kept, what is cut off, and how a sender or a
+//! receiver that held back goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sockeye::{CloseCode, Closed, Config, Ctx, PreparedMessage, Sent};
+use sockeye_tests::PATIENCE;
+use sockeye_tests::peer::{BINARY, CLOSE, PING, Peer, TEXT, bytes_of, close_payload, masked};
+use sockeye_tests::rig::{Rig, Script, Seen, Setup};
+
+const MAX: usize = 1 << 20;
+const LOW: usize = 16 << 10;
+/// The close code of a peer that reads too slowly, and the reason.
+const TOO_SLOW: (u16, &str) = (1013, "reads too slowly");
+
+/// Little may wait, and a peer that does not answer a close frame is not cut while all goes well.
+fn limits(config: &mut Config) {
+    config.backlog_bytes_max = MAX;
+    config.backlog_low_bytes = LOW;
+    config.close_timeout_ms = 2 * PATIENCE.as_millis() as u32;
+}
+
+/// The messages of a flood: each has its number's bytes.
+fn flood(n: usize, len: usize) -> Vec<u8> {
+    bytes_of(len, n as u64 + 1)
+}
+
+/// Sends messages of 64 KiB until more than the low mark waits for the connection; how many.
+fn send_until_above_low_mark(ctx: &mut Ctx<'_, Script>) -> usize {
+    let mut n = 0;
+    while ctx.backlog_bytes() <= LOW {
+        assert!(ctx.send(&flood(n, 64 << 10)).is_queued());
+        n += 1;
+    }
+    n
+}
+
+fn expect_flood(peer: &mut Peer, count: usize, len: usize) {
+    for n in 0..count {
+        let frame = peer.read_frame();
+        assert_eq!(frame.first, BINARY);
+        assert!(frame.payload == flood(n, len), "message {n} of {count}");
+    }
+}
+
+/// The end of a connection that was closed for its backlog.
+fn expect_too_slow(rig: &Rig, peer: &mut Peer) {
+    let (code, reason) = peer.read_close();
+    assert_eq!((code, reason.as_str()), TOO_SLOW);
+    peer.send_frame(CLOSE, &close_payload(code, ""));
+    peer.expect_end();
+    let why = rig.next_closed();
+    assert!(matches!(why, Closed::Backlog), "{why:?}");
+}
+
+/// Has a handler send messages of `len` bytes by `send` to a peer that does not read, until it is
+/// refused.
+fn overflow(
+    len: usize,
+    send: impl Fn(&mut Ctx<'_, Script>, &[u8]) -> Sent + Send + Sync + 'static,
+) {
+    let setup = Setup::new().config(limits);
+    let note = setup.notes();
+    let rig = setup
+        .message(move |ctx, _| {
+            let mut sizes = Vec::new();
+            let refused = loop {
+                match send(ctx, &flood(sizes.len(), len)) {
+                    Sent::Queued { backlog_bytes } => sizes.push(backlog_bytes),
+                    refused => break refused,
+                }
+            };
+            let sizes: Vec<_> = sizes.iter().map(usize::to_string).collect();
+            note(sizes.join(" "));
+            note(format!("{refused:?} {:?} {:?}", send(ctx, b""), ctx.send("late")));
+        })
+        .start();
+    let mut peer = rig.peer();
+    peer.send_frame(TEXT, b"go");
+    let sizes: Vec<usize> = rig.next_note().split(' ').map(|size| size.parse().unwrap()).collect();
+    assert_eq!(rig.next_note(), "Overflow Closed Closed");
+
+    let frame_len = len + if len > 0xFFFF { 10 } else { 4 };
+    let waiting: Vec<_> = sizes.iter().copied().skip_while(|size| *size < MAX / 4).collect();
+    let last = waiting.last().expect("it grew");
+    assert!(waiting.windows(2).all(|pair| pair[0] + frame_len == pair[1]), "{sizes:?}");
+    assert!(waiting.len() > 1, "it grew: {sizes:?}");
+    assert!(*last <= MAX && last + frame_len > MAX, "the limit is exact: {last}");
+
+    expect_flood(&mut peer, sizes.len(), len);
+    expect_too_slow(&rig, &mut peer);
+    rig.wait_for(|stats| stats.backlog_overflows == 1 && stats.open == 0);
+    assert_eq!(rig.handle().stats().messages_sent, sizes.len() as u64);
+    drop(peer);
+    let rest = rig.stop();
+    assert!(!rest.iter().any(|seen| matches!(seen, Seen::Closed(..))), "closed once: {rest:?}");
+}
+
+/// To a peer that does not read: queued with a growing backlog, then `Overflow` and then `Closed`.
+/// When it does read it gets all that was queued, close code 1013 and a FIN.
+#[test]
+fn small_messages_overflow_at_the_limit() {
+    overflow(1_000, |ctx, payload| ctx.send(payload));
+}
+
+/// The same with messages that are written through.
+#[test]
+fn large_messages_overflow_at_the_limit() {
+    overflow(100_000, |ctx, payload| ctx.send(payload));
+}
+
+/// The same with messages that were prepared.
+#[test]
+fn prepared_messages_overflow_at_the_limit() {
+    overflow(100_000, |ctx, payload| ctx.send_prepared(&PreparedMessage::new(payload)));
+}
+
+/// A message that just fits is queued; one that does not, headers counted, is not sent at all.
+#[test]
+fn the_limit_is_exact_to_the_byte() {
+    for (short_by, expected) in
+        [(0, format!("Queued {{ backlog_bytes: {MAX} }} Overflow")), (1, "Overflow Closed".into())]
+    {
+        let setup = Setup::new().config(limits);
+        let note = setup.notes();
+        let rig = setup
+            .message(move |ctx, _| {
+                let count = send_until_above_low_mark(ctx);
+                let header_len = 10;
+                let fits = MAX - ctx.backlog_bytes() - header_len;
+                let results = (ctx.send(&flood(count, fits + short_by)), ctx.send(b""));
+                note(format!("{count} {fits}"));
+                note(format!("{:?} {:?}", results.0, results.1));
+            })
+            .start();
+        let mut peer = rig.peer();
+        peer.send_frame(TEXT, b"go");
+        let facts = rig.next_note();
+        let (count, fits) = facts.split_once(' ').unwrap();
+        let (count, fits): (usize, usize) = (count.parse().unwrap(), fits.parse().unwrap());
+        assert_eq!(rig.next_note(), expected);
+        expect_flood(&mut peer, count, 64 << 10);
+        if short_by == 0 {
+            assert!(peer.read_frame().payload == flood(count, fits));
+        }
+        expect_too_slow(&rig, &mut peer);
+    }
+}
+
+/// A message that meets an empty backlog is offered to the kernel first and judged by what is left
+/// (decision 0004): it arrives whole, and is the last.
+#[test]
+fn one_message_over_the_limit_arrives_and_is_the_last() {
+    const LEN: usize = 64 << 20;
+    let setup = Setup::new().config(limits);
+    let note = setup.notes();
+    let rig = setup
+        .message(move |ctx, _| {
+            note(format!("{:?} {:?}", ctx.send(&flood(0, LEN)), ctx.send("late")));
+        })
+        .start();
+    let mut peer = rig.peer();
+    peer.send_frame(TEXT, b"go");
+    assert_eq!(rig.next_note(), "Overflow Closed");
+    expect_flood(&mut peer, 1, LEN);
+    expect_too_slow(&rig, &mut peer);
+    rig.wait_for(|stats| stats.backlog_overflows == 1);
+}
+
+/// `backlog_bytes` counts what the callback has sent, and what waits from before.
+#[test]
+fn backlog_bytes_counts_all_that_waits() {
+    let setup = Setup::new().config(limits);
+    let note = setup.notes();
+    let rig = setup
+        .message(move |ctx, _| {
+            let mut sizes = vec![ctx.backlog_bytes()];
+            for payload in [&b""[..], b"abc", &[0; 125], &[0; 126]] {
+                ctx.send(payload);
+                sizes.push(ctx.backlog_bytes());
+            }
+            ctx.ping(b"abc").unwrap();
+            sizes.push(ctx.backlog_bytes());
+            note(format!("{sizes:?}"));
+            send_until_above_low_mark(ctx);
+            let before = ctx.backlog_bytes();
+            ctx.send("x");
+            note(format!("{}", ctx.backlog_bytes() - before));
+        })
+        .start();
+    let mut peer = rig.peer();
+    peer.send_frame(TEXT, b"go");
+    assert_eq!(rig.next_note(), "[0, 2, 7, 134, 264, 269]");
+    assert_eq!(rig.next_note(), "3");
+    for (first, len) in [(BINARY, 0), (BINARY, 3), (BINARY, 125), (BINARY, 126), (PING, 3)] {
+        let frame = peer.read_frame();
+        assert_eq!((frame.first, frame.payload.len()), (first, len));
+    }
+}
+
+/// `drained` comes once, when the backlog has fallen to `backlog_low_bytes`; nothing is lost or out
+/// of order meanwhile.
+#[test]
+fn drained_comes_once_when_the_backlog_has_fallen() {
+    // More than the kernel takes at once: the backlog falls step by step.
+    const MORE: usize = 480;
+    let setup = Setup::new().config(limits).config(|config| config.backlog_bytes_max = 32 * MAX);
+    let note = setup.notes();
+    let drained = note.clone();
+    let rig = setup
+        .message(move |ctx, message| {
+            if message.is_empty() {
+                let count = send_until_above_low_mark(ctx);
+                for n in count..count + MORE {
+                    assert!(ctx.send(&flood(n, 64 << 10)).is_queued());
+                }
+                note(format!("{}", count + MORE));
+            } else {
+                ctx.send(message);
+            }
+        })
+        .drained(move |ctx| drained(format!("drained {}", ctx.backlog_bytes() <= LOW)))
+        .start();
+    let (mut peer, _) = rig.peer_and_remote();
+    for _ in 0..2 {
+        peer.send_frame(TEXT, b"");
+        assert!(matches!(rig.next(), Seen::Text(_)));
+        let Seen::Note(count) = rig.next() else { panic!("drained before anything was read") };
+        expect_flood(&mut peer, count.parse().unwrap(), 64 << 10);
+        assert!(matches!(rig.next(), Seen::Drained));
+        assert_eq!(rig.next_note(), "drained true");
+        peer.send_frame(TEXT, b"again?");
+        assert_eq!(peer.read_text(), "again?");
+        assert!(matches!(rig.next(), Seen::Text(_)), "drained once");
+    }
+    peer.close(1000);
+}
+
+/// A sender that stops at a mark and goes on in `drained` delivers any amount with a backlog that
+/// never passes the mark by more than a message.
+#[test]
+fn a_sender_goes_on_when_drained() {
+    const LEN: usize = 64 << 10;
+    const COUNT: usize = (64 << 20) / LEN;
+    const MARK: usize = 256 << 10;
+    let most = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&most);
+    let go_on = move |ctx: &mut Ctx<'_, Script>| {
+        while ctx.session().count < COUNT && ctx.backlog_bytes() < MARK {
+            let payload = flood(ctx.session().count, LEN);
+            assert!(ctx.send(&payload).is_queued());
+            ctx.session().count += 1;
+            seen.fetch_max(ctx.backlog_bytes(), Ordering::Relaxed);
+        }
+    };
+    let begin = go_on.clone();
+    let rig = Setup::new().config(limits).message(move |ctx, _| begin(ctx)).drained(go_on).start();
+    let mut peer = rig.peer();
+    peer.send_frame(TEXT, b"go");
+    expect_flood(&mut peer, COUNT, LEN);
+    peer.close(1000);
+    let most = most.load(Ordering::Relaxed);
+    assert!((MARK..MARK + LEN + 10).contains(&most), "{most} bytes waited");
+}
+
+/// Of the subscribers only the one that does not read is closed, after all that was published until
+/// then; the others get everything.
+#[test]
+fn a_publication_closes_only_the_subscriber_that_does_not_read() {
+    const LEN: usize = 64 << 10;
+    let rig = Setup::new().config(limits).open(|ctx| assert!(ctx.subscribe("t").unwrap())).start();
+    let mut readers: Vec<_> = (0..3).map(|_| rig.peer()).collect();
+    rig.wait_for(|stats| stats.open == 3);
+    let mut slow = rig.peer();
+    let slow_remote = rig.skip_to({
+        let mut opened = 0;
+        move |seen| match seen {
+            Seen::Open(remote) => {
+                opened += 1;
+                (opened == 4).then_some(remote)
+            }
+            _ => None,
+        }
+    });
+    let mut published = 0;
+    let mut publish = |readers: &mut Vec<Peer>| {
+        rig.handle().publish("t", &flood(published, LEN)).unwrap();
+        for reader in readers.iter_mut() {
+            assert!(reader.read_frame().payload == flood(published, LEN), "{published}");
+        }
+        // The turn of the publication is over when the next one has an answer.
+        readers[0].send_frame(TEXT, b"next");
+        assert_eq!(readers[0].read_text(), "next");
+        published += 1;
+        published
+    };
+    while slow_remote.is_open() {
+        assert!(publish(&mut readers) < 5_000, "the limit holds");
+    }
+    let got = publish(&mut readers) - 1;
+    publish(&mut readers);
+    expect_flood(&mut slow, got, LEN);
+    expect_too_slow(&rig, &mut slow);
+    rig.wait_for(|stats| stats.backlog_overflows == 1 && stats.open == 3);
+    readers.into_iter().for_each(|reader| reader.close(1000));
+}
+
+/// A server that pauses a connection at its first message and resumes it when it has drained.
+fn pausing() -> Setup {
+    let setup = Setup::new().config(limits);
+    let note = setup.notes();
+    setup
+        .message(move |ctx, message| match message.as_text() {
+            Some("pause") => {
+                ctx.pause();
+                note(send_until_above_low_mark(ctx).to_string());
+            }
+            _ => assert!(ctx.send(message).is_queued()),
+        })
+        .drained(|ctx| ctx.resume())
+}
+
+/// While a connection is paused its messages stay away, but for those that had arrived; after
+/// `resume` all of them come, in order, and the end of the stream behind them.
+#[test]
+fn a_paused_connection_s_messages_wait() {
+    let rig = pausing().start();
+    let ((mut peer, _), (mut other, _)) = (rig.peer_and_remote(), rig.peer_and_remote());
+    let expect_text = |expected: &str| match rig.next() {
+        Seen::Text(text) => assert_eq!(text, expected),
+        seen => panic!("not {expected}: {seen:?}"),
+    };
+    peer.send(&[masked(TEXT, b"pause"), masked(TEXT, b"had arrived")].concat());
+    expect_text("pause");
+    let Seen::Note(count) = rig.next() else { panic!("paused") };
+    expect_text("had arrived");
+    for n in 0..10 {
+        peer.send_frame(TEXT, format!("message {n}").as_bytes());
+        other.send_frame(TEXT, b"other");
+        assert_eq!(other.read_text(), "other");
+        expect_text("other");
+    }
+    peer.shutdown_write();
+    other.send_frame(TEXT, b"other");
+    assert_eq!(other.read_text(), "other");
+    expect_text("other");
+    expect_flood(&mut peer, count.parse().unwrap(), 64 << 10);
+    assert_eq!(peer.read_text(), "had arrived");
+    assert!(matches!(rig.next(), Seen::Drained), "nothing came before");
+    for n in 0..10 {
+        let text = format!("message {n}");
+        expect_text(&text);
+        assert_eq!(peer.read_text(), text);
+    }
+    assert!(matches!(rig.next(), Seen::Closed(_, Closed::Lost(None))));
+}
+
+/// `pause` and `resume` in one callback: nothing is lost.
+#[test]
+fn a_pause_may_end_in_the_same_callback() {
+    let rig = Setup::new()
+        .message(|ctx, message| {
+            ctx.pause();
+            ctx.send(message);
+            ctx.resume();
+        })
+        .start();
+    let mut peer = rig.peer();
+    let payload = bytes_of(600_000, 1);
+    for n in 0..20_usize {
+        let len = if n % 2 == 0 { 10 } else { payload.len() };
+        peer.send_frame(BINARY, &payload[..len]);
+        assert!(peer.read_frame().payload == payload[..len]);
+    }
+    peer.close(1000);
+}
+
+/// A paused connection that is closed, by its handler or from another thread, still gets a clean
+/// end: the peer's answer is received, and messages before it are thrown away.
+#[test]
+fn a_paused_connection_can_be_closed() {
+    let setup = Setup::new().config(limits);
+    let note = setup.notes();
+    let rig = setup
+        .message(move |ctx, message| {
+            ctx.pause();
+            if message.as_text() == Some("close") {
+                ctx.close(CloseCode(4000), "").unwrap();
+            }
+            note("paused".into());
+        })
+        .start();
+    for by_handler in [true, false] {
+        let (mut peer, remote) = rig.peer_and_remote();
+        peer.send_frame(TEXT, if by_handler { b"close" } else { b"pause" });
+        assert_eq!(rig.next_note(), "paused");
+        peer.send_frame(TEXT, b"thrown away");
+        if !by_handler {
+            remote.close(CloseCode(4000), "").unwrap();
+        }
+        assert_eq!(peer.read_close().0, 4000);
+        peer.send_frame(CLOSE, &close_payload(4000, ""));
+        peer.expect_end();
+        match rig.next() {
+            Seen::Closed(_, Closed::ByHandler { code }) => assert_eq!(code, CloseCode(4000)),
+            seen => panic!("not closed by the handler: {seen:?}"),
+        }
+    }
+}
