@@ -7,7 +7,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use multiversion::multiversion;
 use sockeye_benches::frames::REQUEST_OF_A_BROWSER;
 use sockeye_benches::texts;
-use sockeye_codec::handshake::{HandshakeLimits, HeadBuffer, NO_HEADERS, Request, write_accept};
+use sockeye_codec::handshake::{
+    HandshakeLimits, HeadBuffer, HeaderLines, NO_HEADERS, Request, write_accept,
+};
 use sockeye_codec::{Codec, Connection, Event, Limits, Message, encode, mask};
 
 /// Masks nothing, so that the same bytes can be unmasked again and again; it costs what any key
@@ -216,7 +218,8 @@ fn handshake(criterion: &mut Criterion) {
             let mut buffer = HeadBuffer::default();
             let mut input = black_box(&mut bytes[..]);
             let head = buffer.read(&mut input, &limits).expect("good").expect("whole");
-            let request = Request::parse(head, &limits).expect("good");
+            let mut lines = HeaderLines::new();
+            let request = Request::parse(head, &mut lines, &limits).expect("good");
             let key = request.websocket().expect("good");
             write_accept(&mut out, &request, &key, None, NO_HEADERS).expect("good");
             out.len()

@@ -276,7 +276,7 @@ fn send_rows(criterion: &mut Criterion) {
 
 fn handshake(criterion: &mut Criterion) {
     use sockeye_codec::handshake::{
-        HandshakeLimits, HeadBuffer, NO_HEADERS, Request, write_accept,
+        HandshakeLimits, HeadBuffer, HeaderLines, NO_HEADERS, Request, write_accept,
     };
     let mut group = criterion.benchmark_group("accept");
     group.throughput(Throughput::Elements(1));
@@ -291,7 +291,8 @@ fn handshake(criterion: &mut Criterion) {
             let mut input = &mut buffer[..request.len()];
             let mut head = HeadBuffer::default();
             let head = head.read(&mut input, &limits).expect("good").expect("whole");
-            let request = Request::parse(head, &limits).expect("good");
+            let mut lines = HeaderLines::new();
+            let request = Request::parse(head, &mut lines, &limits).expect("good");
             let key = request.websocket().expect("good");
             write_accept(&mut out, &request, &key, None, NO_HEADERS).expect("good");
             black_box(&out);

@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use sockeye_codec::handshake::{
-    ClientHandshake, ClientRequest, HandshakeError, HandshakeLimits, HeadBuffer, Key, NO_HEADERS,
-    Request, write_accept,
+    ClientHandshake, ClientRequest, HandshakeError, HandshakeLimits, Head, HeadBuffer, HeaderLines,
+    Key, NO_HEADERS, Request, write_accept,
 };
 use sockeye_codec::{CloseCode, Codec, Connection, Event, Limits, Message, Role};
 
@@ -195,12 +195,15 @@ fn serve(data: &[u8], pieces: &[Range<usize>]) -> (Served, usize) {
         let mut input = &mut bytes[..];
         let answer = match buffer.read(&mut input, &limits) {
             Ok(None) => continue,
-            Ok(Some(head)) => Request::parse(head, &limits).and_then(|request| {
-                let key = request.websocket()?;
-                let mut out = Vec::new();
-                write_accept(&mut out, &request, &key, None, NO_HEADERS).expect("nothing chosen");
-                Ok(Some((key, out)))
-            }),
+            Ok(Some(head)) => {
+                Request::parse(head, &mut HeaderLines::new(), &limits).and_then(|request| {
+                    let key = request.websocket()?;
+                    let mut out = Vec::new();
+                    write_accept(&mut out, &request, &key, None, NO_HEADERS)
+                        .expect("nothing chosen");
+                    Ok(Some((key, out)))
+                })
+            }
             Err(error) => Err(error),
         };
         return (answer, piece.end - input.len());
@@ -263,7 +266,9 @@ pub fn extensions(data: &[u8]) {
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: ";
     let head = [head.as_bytes(), data, b"\r\n\r\n"].concat();
     let limits = HandshakeLimits::default();
-    let result = Request::parse(&head, &limits).expect("a head").websocket();
+    let head = Head::check(&head, &limits).expect("a head");
+    let mut lines = HeaderLines::new();
+    let result = Request::parse(head, &mut lines, &limits).expect("a request").websocket();
     match result {
         Ok(_) => assert!(is_list(data), "taken: {}", String::from_utf8_lossy(data)),
         Err(error) => {

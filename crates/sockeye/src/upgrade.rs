@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 
-use sockeye_codec::handshake::{self, HandshakeError, Response};
+use sockeye_codec::handshake::{self, HandshakeError, HeaderLines, Response};
 
 use crate::ctx::Core;
 use crate::handler::{Handler, Request, Upgrade, Verdict};
@@ -32,12 +32,13 @@ pub(crate) fn receive<H: Handler>(
 ) -> Progress<H::Session> {
     let limits = core.config.handshake_limits();
     let mut buffer = session.head.take().unwrap_or_default();
+    let mut lines = HeaderLines::new();
     let request = match buffer.read(input, &limits) {
         Ok(None) => {
             session.head = Some(buffer);
             return Progress::Wait;
         }
-        Ok(Some(head)) => handshake::Request::parse(head, &limits),
+        Ok(Some(head)) => handshake::Request::parse(head, &mut lines, &limits),
         Err(error) => Err(error),
     };
     match request {

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use super::error::{HandshakeError, HeaderError};
-use super::head::{self, HandshakeLimits, HeadBuffer};
+use super::head::{HandshakeLimits, Head, HeadBuffer};
 use super::headers::{
-    Headers, check_line, is_authority, is_handshake_name, is_target, is_token, list_elements, trim,
-    write_line,
+    HeaderLines, Headers, check_line, is_authority, is_handshake_name, is_target, is_token,
+    list_elements, trim, write_line,
 };
 use super::key::{AcceptKey, Key};
 use super::request::{line_error, version_error};
@@ -223,12 +223,13 @@ impl Accepted {
 }
 
 fn check_answer(
-    head: &[u8],
+    head: Head<'_>,
     limits: &HandshakeLimits,
     accept: &str,
     subprotocols: &[String],
 ) -> Result<Accepted, HandshakeError> {
-    let (headers, status_line) = parse_answer(head, limits)?;
+    let mut lines = HeaderLines::new();
+    let (headers, status_line) = parse_answer(head, &mut lines, limits)?;
     if status_line.http_minor != 1 {
         return Err(HandshakeError::HttpVersionTooOld);
     }
@@ -258,29 +259,30 @@ impl StatusLine<'_> {
     }
 }
 
-fn parse_answer<'a>(
-    head: &'a [u8],
+fn parse_answer<'a, 'h: 'a>(
+    head: Head<'h>,
+    lines: &'a mut HeaderLines<'h>,
     limits: &HandshakeLimits,
 ) -> Result<(Headers<'a>, StatusLine<'a>), HandshakeError> {
-    head::check(head, limits)?;
-    Headers::parse_with(limits.headers_max, |lines| {
-        let mut response = httparse::Response::new(lines);
-        match response.parse(head) {
-            Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-            Ok(_) => return Err(HandshakeError::MalformedHead),
-            Err(httparse::Error::Version) => {
-                let version = head.split(|&byte| byte == b' ').next().unwrap_or_default();
-                return Err(version_error(version));
-            }
-            Err(error) => return Err(line_error(error)),
+    let head = head.as_bytes();
+    let mut response = httparse::Response::new(&mut []);
+    let lines = lines.up_to(limits.headers_max);
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut response, head, lines) {
+        Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+        Ok(_) => return Err(HandshakeError::MalformedHead),
+        Err(httparse::Error::Version) => {
+            let version = head.split(|&byte| byte == b' ').next().unwrap_or_default();
+            return Err(version_error(version));
         }
-        match (response.version, response.code, response.reason) {
-            (Some(http_minor), Some(status), Some(reason)) => {
-                Ok((response.headers.len(), StatusLine { http_minor, status, reason }))
-            }
-            _ => Err(HandshakeError::MalformedStartLine),
+        Err(error) => return Err(line_error(error)),
+    }
+    match (response.version, response.code, response.reason) {
+        (Some(http_minor), Some(status), Some(reason)) => {
+            Ok((Headers(response.headers), StatusLine { http_minor, status, reason }))
         }
-    })
+        _ => Err(HandshakeError::MalformedStartLine),
+    }
 }
 
 fn check_upgraded(headers: &Headers<'_>, accept: &str) -> Result<(), HandshakeError> {

@@ -21,6 +21,33 @@ impl Default for HandshakeLimits {
     }
 }
 
+/// A whole head: lines that end in CRLF, the last of them empty, within a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head<'a>(&'a [u8]);
+
+impl<'a> Head<'a> {
+    /// For a head that does not come out of a [`HeadBuffer`].
+    ///
+    /// # Errors
+    /// Those of [`HeadBuffer::read`], and [`MalformedHead`](HandshakeError::MalformedHead) where it
+    /// is not just one whole head.
+    pub fn check(bytes: &'a [u8], limits: &HandshakeLimits) -> Result<Self, HandshakeError> {
+        check_first(*bytes.first().ok_or(HandshakeError::MalformedHead)?)?;
+        if bytes.len() > limits.head_bytes_max {
+            return Err(HandshakeError::HeadTooLarge);
+        }
+        match find_end(&[], bytes)? {
+            Some(end) if end == bytes.len() => Ok(Self(bytes)),
+            _ => Err(HandshakeError::MalformedHead),
+        }
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
 /// Collects a message head from reads of any size and looks at each byte once.
 ///
 /// Nothing is parsed before the head is whole, so that a peer who sends it in many small pieces
@@ -50,7 +77,7 @@ impl HeadBuffer {
         &'h mut self,
         input: &mut &'i mut [u8],
         limits: &HandshakeLimits,
-    ) -> Result<Option<&'h [u8]>, HandshakeError> {
+    ) -> Result<Option<Head<'h>>, HandshakeError> {
         if self.bytes.ends_with(b"\r\n\r\n") {
             self.bytes.clear();
         }
@@ -69,10 +96,10 @@ impl HeadBuffer {
         let (last, rest) = taken.split_at_mut(end);
         *input = rest;
         if self.bytes.is_empty() {
-            return Ok(Some(last));
+            return Ok(Some(Head(last)));
         }
         self.push(last, limits.head_bytes_max);
-        Ok(Some(&self.bytes))
+        Ok(Some(Head(&self.bytes)))
     }
 
     /// Whether nothing of a head has been collected.
@@ -88,18 +115,6 @@ impl HeadBuffer {
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
         self.bytes.extend_from_slice(piece);
-    }
-}
-
-/// Checks what [`HeadBuffer::read`] has checked, for a head that may come from elsewhere.
-pub(super) fn check(head: &[u8], limits: &HandshakeLimits) -> Result<(), HandshakeError> {
-    check_first(*head.first().ok_or(HandshakeError::MalformedHead)?)?;
-    if head.len() > limits.head_bytes_max {
-        return Err(HandshakeError::HeadTooLarge);
-    }
-    match find_end(&[], head)? {
-        Some(end) if end == head.len() => Ok(()),
-        _ => Err(HandshakeError::MalformedHead),
     }
 }
 

@@ -1,48 +1,63 @@
 //! The header lines of a head, and the small grammar of names, values and lists.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 
-use super::error::{HandshakeError, HeaderError};
+use super::error::HeaderError;
 
 /// The most header lines that a head can have here, whatever its limits say: they are kept in an
 /// array of this length, so that reading a head does not allocate.
 pub const HEADERS_MAX: usize = 128;
 
+/// Room for the header lines of one head. It is not filled in before they are there, so that an
+/// array of this size on the stack costs nothing.
+pub struct HeaderLines<'a>([MaybeUninit<httparse::Header<'a>>; HEADERS_MAX]);
+
+impl<'a> HeaderLines<'a> {
+    /// Empty room.
+    pub const fn new() -> Self {
+        Self([const { MaybeUninit::uninit() }; HEADERS_MAX])
+    }
+
+    /// The first `headers_max` of it.
+    pub(super) fn up_to(&mut self, headers_max: usize) -> &mut [MaybeUninit<httparse::Header<'a>>] {
+        &mut self.0[..headers_max.min(HEADERS_MAX)]
+    }
+}
+
+impl Default for HeaderLines<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for HeaderLines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeaderLines").finish_non_exhaustive()
+    }
+}
+
 /// The header lines of a head, in the order in which they came.
 ///
 /// Names compare without regard to ASCII case. Values are bytes, without the white space around
 /// them; they hold no control character other than the tab.
-#[derive(Clone)]
-pub struct Headers<'a> {
-    lines: [httparse::Header<'a>; HEADERS_MAX],
-    len: usize,
-}
+#[derive(Clone, Copy)]
+pub struct Headers<'a>(pub(super) &'a [httparse::Header<'a>]);
 
 impl<'a> Headers<'a> {
-    /// Runs `parse` on room for `headers_max` lines; it gives how many it has filled.
-    pub(super) fn parse_with<T>(
-        headers_max: usize,
-        parse: impl FnOnce(&mut [httparse::Header<'a>]) -> Result<(usize, T), HandshakeError>,
-    ) -> Result<(Self, T), HandshakeError> {
-        let mut headers = Self { lines: [httparse::EMPTY_HEADER; HEADERS_MAX], len: 0 };
-        let (len, start_line) = parse(&mut headers.lines[..headers_max.min(HEADERS_MAX)])?;
-        headers.len = len;
-        Ok((headers, start_line))
-    }
-
     /// The number of lines.
-    pub fn len(&self) -> usize {
-        self.len
+    pub const fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether there is no line.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Every line: name and value.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + Clone {
-        self.lines[..self.len].iter().map(|line| (line.name, line.value))
+        self.0.iter().map(|line| (line.name, line.value))
     }
 
     /// The values of all lines of that name.

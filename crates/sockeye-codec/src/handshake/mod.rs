@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use sockeye_codec::handshake::{
-//!     HandshakeError, HandshakeLimits, HeadBuffer, NO_HEADERS, Request, Response,
+//!     HandshakeError, HandshakeLimits, HeadBuffer, HeaderLines, NO_HEADERS, Request, Response,
 //!     choose_subprotocol, write_accept,
 //! };
 //!
@@ -17,7 +17,8 @@
 //! ) -> Result<bool, HandshakeError> {
 //!     let limits = HandshakeLimits::default();
 //!     let Some(head) = head.read(input, &limits)? else { return Ok(false) };
-//!     let request = Request::parse(head, &limits)?;
+//!     let mut lines = HeaderLines::new();
+//!     let request = Request::parse(head, &mut lines, &limits)?;
 //!     let key = request.websocket()?;
 //!     let subprotocol = choose_subprotocol(&request, &["chat"]);
 //!     write_accept(out, &request, &key, subprotocol, NO_HEADERS).expect("it was offered");
@@ -58,8 +59,8 @@ mod url;
 
 pub use client::{Accepted, ClientHandshake, ClientRequest, RequestError};
 pub use error::{HandshakeError, HeaderError};
-pub use head::{HandshakeLimits, HeadBuffer};
-pub use headers::{HEADERS_MAX, Headers};
+pub use head::{HandshakeLimits, Head, HeadBuffer};
+pub use headers::{HEADERS_MAX, HeaderLines, Headers};
 pub use key::{AcceptKey, Key, accept_key};
 pub use request::Request;
 pub use response::{Response, ResponseError};

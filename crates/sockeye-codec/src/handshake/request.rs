@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::error::HandshakeError;
 use super::extensions::count_extensions;
-use super::head::{self, HandshakeLimits};
-use super::headers::{Headers, is_authority, is_target, is_token, list_elements};
+use super::head::{HandshakeLimits, Head};
+use super::headers::{HeaderLines, Headers, is_authority, is_target, is_token, list_elements};
 use super::key::Key;
 
 /// An HTTP request, borrowed from its head.
@@ -21,31 +21,30 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads a head, its empty line included.
+    /// Reads a head; its header lines are kept in `lines`.
     ///
     /// # Errors
-    /// What is not a well-formed HTTP/1 request, or has more bytes or header lines than allowed.
-    pub fn parse(head: &'a [u8], limits: &HandshakeLimits) -> Result<Self, HandshakeError> {
-        head::check(head, limits)?;
-        let (headers, (method, target, http_minor)) =
-            Headers::parse_with(limits.headers_max, |lines| {
-                let mut request = httparse::Request::new(lines);
-                match request.parse(head) {
-                    Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-                    Ok(_) => return Err(HandshakeError::MalformedHead),
-                    Err(error) => return Err(parse_error(error, head)),
-                }
-                let (Some(method), Some(target), Some(http_minor)) =
-                    (request.method, request.path, request.version)
-                else {
-                    return Err(HandshakeError::MalformedStartLine);
-                };
-                Ok((request.headers.len(), (method, target, http_minor)))
-            })?;
+    /// What is not a well-formed HTTP/1 request, or has more header lines than allowed.
+    pub fn parse<'h: 'a>(
+        head: Head<'h>,
+        lines: &'a mut HeaderLines<'h>,
+        limits: &HandshakeLimits,
+    ) -> Result<Self, HandshakeError> {
+        let head = head.as_bytes();
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(head, lines.up_to(limits.headers_max)) {
+            Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+            Ok(_) => return Err(HandshakeError::MalformedHead),
+            Err(error) => return Err(parse_error(error, head)),
+        }
+        let httparse::Request { method, path, version, headers } = request;
+        let (Some(method), Some(target), Some(http_minor)) = (method, path, version) else {
+            return Err(HandshakeError::MalformedStartLine);
+        };
         if !is_target(target.as_bytes()) {
             return Err(HandshakeError::InvalidTarget);
         }
-        Ok(Self { method, target, http_minor, headers })
+        Ok(Self { method, target, http_minor, headers: Headers(headers) })
     }
 
     /// Checks that the request is a handshake of RFC 6455 (section 4.2.1) and gives its key.

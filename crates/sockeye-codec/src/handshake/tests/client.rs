@@ -1,10 +1,10 @@
 //! The client's rules (section 4.1), one bent answer each.
 
 use super::super::{
-    Accepted, ClientHandshake, ClientRequest, HandshakeError, HandshakeLimits, HeaderError, Key,
-    Request, RequestError, WsUrl, choose_subprotocol, write_accept,
+    Accepted, ClientHandshake, ClientRequest, HandshakeError, HandshakeLimits, HeaderError,
+    HeaderLines, Key, RequestError, WsUrl, choose_subprotocol, write_accept,
 };
-use super::{ANSWER, ANSWER_LINE, RFC_KEY, RFC_NONCE, and, head, limits, with};
+use super::{ANSWER, ANSWER_LINE, RFC_KEY, RFC_NONCE, and, head, limits, parse, with};
 
 fn request() -> ClientRequest {
     ClientRequest::new("server.example.com", "/chat").subprotocol("chat").subprotocol("superchat")
@@ -271,7 +271,8 @@ fn the_two_roles_understand_each_other() {
     let key = Key::new(*b"0123456789abcdef");
     let mut sent = Vec::new();
     request().write(&mut sent, &key).unwrap();
-    let received = Request::parse(&sent, &limits()).unwrap();
+    let mut lines = HeaderLines::new();
+    let received = parse(&sent, &mut lines, &limits()).unwrap();
     let read = received.websocket().unwrap();
     assert_eq!(read, key);
     let subprotocol = choose_subprotocol(&received, &["superchat"]);

@@ -8,7 +8,7 @@ mod response;
 mod server;
 mod url;
 
-use super::HandshakeLimits;
+use super::{HandshakeError, HandshakeLimits, Head, HeaderLines, Request};
 
 /// The key and the answer to it of RFC 6455 section 1.3.
 const RFC_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -33,6 +33,15 @@ const ANSWER: [&str; 3] = [
 
 fn limits() -> HandshakeLimits {
     HandshakeLimits::default()
+}
+
+/// A request in bytes that are no known head.
+fn parse<'a, 'h: 'a>(
+    bytes: &'h [u8],
+    lines: &'a mut HeaderLines<'h>,
+    limits: &HandshakeLimits,
+) -> Result<Request<'a>, HandshakeError> {
+    Request::parse(Head::check(bytes, limits)?, lines, limits)
 }
 
 /// A head of these lines.

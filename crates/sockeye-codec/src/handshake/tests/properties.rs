@@ -4,11 +4,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::super::{
-    ClientHandshake, ClientRequest, HandshakeLimits, Key, NO_HEADERS, Request, Response, WsUrl,
+    ClientHandshake, ClientRequest, HandshakeLimits, HeaderLines, Key, NO_HEADERS, Response, WsUrl,
     choose_subprotocol, write_accept,
 };
 use super::head::feed;
-use super::{ANSWER, ANSWER_LINE, HEADERS, RFC_NONCE, START_LINE, head};
+use super::{ANSWER, ANSWER_LINE, HEADERS, RFC_NONCE, START_LINE, head, parse};
 
 const LIMITS: HandshakeLimits = HandshakeLimits { head_bytes_max: 600, headers_max: 8 };
 
@@ -45,7 +45,8 @@ fn near_head() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn server(head: &[u8]) {
-    let Ok(request) = Request::parse(head, &LIMITS) else { return };
+    let mut lines = HeaderLines::new();
+    let Ok(request) = parse(head, &mut lines, &LIMITS) else { return };
     let _ = (request.path(), request.query(), request.host(), request.origin());
     let mut out = Vec::new();
     match request.websocket() {
@@ -103,7 +104,8 @@ proptest! {
             let mut out = Vec::new();
             let request = ClientRequest::for_url(&url);
             prop_assert_eq!(request.write(&mut out, &Key::new(RFC_NONCE)), Ok(()));
-            let received = Request::parse(&out, &HandshakeLimits::default());
+            let mut lines = HeaderLines::new();
+            let received = parse(&out, &mut lines, &HandshakeLimits::default());
             prop_assert!(received.is_ok_and(|received| received.websocket().is_ok()));
         }
     }

@@ -1,13 +1,13 @@
 //! The server's rules (section 4.2), one bent handshake each.
 
 use super::super::{
-    AcceptKey, HEADERS_MAX, HandshakeError, HandshakeLimits, HeaderError, Key, NO_HEADERS, Request,
-    ResponseError, accept_key, choose_subprotocol, write_accept,
+    AcceptKey, HEADERS_MAX, HandshakeError, HandshakeLimits, HeaderError, HeaderLines, Key,
+    NO_HEADERS, ResponseError, accept_key, choose_subprotocol, write_accept,
 };
-use super::{HEADERS, RFC_ACCEPT, RFC_KEY, RFC_NONCE, START_LINE, and, head, limits, with};
+use super::{HEADERS, RFC_ACCEPT, RFC_KEY, RFC_NONCE, START_LINE, and, head, limits, parse, with};
 
 fn websocket(head: &[u8]) -> Result<Key, HandshakeError> {
-    Request::parse(head, &limits())?.websocket()
+    parse(head, &mut HeaderLines::new(), &limits())?.websocket()
 }
 
 #[track_caller]
@@ -61,7 +61,8 @@ fn a_request_shows_its_parts() {
         ],
     );
     let head = head(START_LINE, lines.iter().copied());
-    let request = Request::parse(&head, &limits()).unwrap();
+    let mut room = HeaderLines::new();
+    let request = parse(&head, &mut room, &limits()).unwrap();
     assert_eq!(request.websocket().map(|key| key.as_str().to_owned()), Ok(RFC_KEY.to_owned()));
     assert!(request.is_upgrade());
     assert_eq!(request.method(), "GET");
@@ -90,7 +91,8 @@ fn a_request_shows_its_parts() {
 #[test]
 fn an_ordinary_request_can_be_read_too() {
     let head = head("HEAD /health HTTP/1.0", []);
-    let request = Request::parse(&head, &limits()).unwrap();
+    let mut lines = HeaderLines::new();
+    let request = parse(&head, &mut lines, &limits()).unwrap();
     assert!(!request.is_upgrade());
     assert!(request.headers().is_empty());
     assert_eq!((request.method(), request.path(), request.query()), ("HEAD", "/health", None));
@@ -111,7 +113,8 @@ fn targets() {
         let line = format!("GET {target} HTTP/1.1");
         passes(&line, HEADERS);
         let head = head(&line, HEADERS);
-        let request = Request::parse(&head, &limits()).unwrap();
+        let mut lines = HeaderLines::new();
+        let request = parse(&head, &mut lines, &limits()).unwrap();
         assert_eq!((request.path(), request.query()), (path, query), "{target}");
         assert_eq!(request.host(), Some(host), "{target}");
     }
@@ -121,11 +124,11 @@ fn targets() {
     }
     for target in ["/#fragment", "/caf\u{e9}", "/\u{7f}"] {
         let head = head(&format!("GET {target} HTTP/1.1"), HEADERS);
-        let error = Request::parse(&head, &limits()).unwrap_err();
+        let error = parse(&head, &mut HeaderLines::new(), &limits()).unwrap_err();
         assert_eq!(error.status(), 400, "{target:?}: {error:?}");
     }
     let asterisk = head("OPTIONS * HTTP/1.1", []);
-    assert_eq!(Request::parse(&asterisk, &limits()).unwrap().path(), "*");
+    assert_eq!(parse(&asterisk, &mut HeaderLines::new(), &limits()).unwrap().path(), "*");
 }
 
 #[test]
@@ -227,14 +230,17 @@ fn a_head_is_exactly_one_head() {
         &bare,
         b"",
     ] {
-        let error = Request::parse(bytes, &limits()).unwrap_err();
+        let error = parse(bytes, &mut HeaderLines::new(), &limits()).unwrap_err();
         assert_eq!(error, HandshakeError::MalformedHead, "{}", String::from_utf8_lossy(bytes));
     }
     let after_empty_line = [b"\r\n", &whole[..]].concat();
-    let error = Request::parse(&after_empty_line, &limits()).unwrap_err();
+    let error = parse(&after_empty_line, &mut HeaderLines::new(), &limits()).unwrap_err();
     assert_eq!(error, HandshakeError::NotHttp);
     let limits = HandshakeLimits { head_bytes_max: whole.len() - 1, ..limits() };
-    assert_eq!(Request::parse(&whole, &limits).unwrap_err(), HandshakeError::HeadTooLarge);
+    assert_eq!(
+        parse(&whole, &mut HeaderLines::new(), &limits).unwrap_err(),
+        HandshakeError::HeadTooLarge
+    );
 }
 
 #[test]
@@ -242,8 +248,11 @@ fn the_number_of_header_lines_is_limited() {
     let many = |count: usize| head("GET / HTTP/1.1", vec!["X: y"; count]);
     for (headers_max, most) in [(0, 0), (1, 1), (64, 64), (128, 128), (1 << 20, HEADERS_MAX)] {
         let limits = HandshakeLimits { headers_max, ..limits() };
-        assert_eq!(Request::parse(&many(most), &limits).unwrap().headers().len(), most);
-        let error = Request::parse(&many(most + 1), &limits).unwrap_err();
+        assert_eq!(
+            parse(&many(most), &mut HeaderLines::new(), &limits).unwrap().headers().len(),
+            most
+        );
+        let error = parse(&many(most + 1), &mut HeaderLines::new(), &limits).unwrap_err();
         assert_eq!(error, HandshakeError::TooManyHeaders, "{headers_max}");
     }
     assert_eq!(HandshakeError::TooManyHeaders.status(), 431);
@@ -417,7 +426,8 @@ fn accept(
 ) -> (Result<(), ResponseError>, String) {
     let line = format!("Sec-WebSocket-Protocol: {offers}");
     let head = head(START_LINE, and(&HEADERS, &[&line]));
-    let request = Request::parse(&head, &limits()).unwrap();
+    let mut lines = HeaderLines::new();
+    let request = parse(&head, &mut lines, &limits()).unwrap();
     let key = request.websocket().unwrap();
     let mut out = b"before ".to_vec();
     let result = write_accept(&mut out, &request, &key, subprotocol, headers);
@@ -475,7 +485,8 @@ fn the_answer_has_nothing_that_was_not_offered_or_breaks_out_of_its_line() {
 #[test]
 fn the_client_s_preference_decides_the_subprotocol() {
     let head = head(START_LINE, and(&HEADERS, &["Sec-WebSocket-Protocol: a, b, C"]));
-    let request = Request::parse(&head, &limits()).unwrap();
+    let mut lines = HeaderLines::new();
+    let request = parse(&head, &mut lines, &limits()).unwrap();
     assert_eq!(choose_subprotocol(&request, &["c", "b", "a"]), Some("a"));
     assert_eq!(choose_subprotocol(&request, &["c", "b"]), Some("b"));
     assert_eq!(choose_subprotocol(&request, &["c"]), None);
