@@ -47,6 +47,7 @@
 mod client;
 mod error;
 mod extensions;
+mod fields;
 mod head;
 mod headers;
 mod key;

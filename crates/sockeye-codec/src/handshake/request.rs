@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::error::HandshakeError;
-use super::extensions::count_extensions;
+use super::fields::{Fields, Single};
 use super::head::{HandshakeLimits, Head};
 use super::headers::{HeaderLines, Headers, is_authority, is_target, is_token, list_elements};
 use super::key::Key;
@@ -52,15 +52,38 @@ impl<'a> Request<'a> {
     /// # Errors
     /// The first rule that it breaks; [`HandshakeError::status`] is the answer to it.
     pub fn websocket(&self) -> Result<Key, HandshakeError> {
-        self.check_http()?;
-        self.check_upgrade()?;
-        let key = self.key()?;
-        self.check_no_body()?;
-        self.check_origin()?;
-        if !self.protocol_elements().all(is_token) {
+        let fields = Fields::gather(&self.headers);
+        self.check_http(&fields)?;
+        check_upgrade(&fields)?;
+        //= rfc6455#section-11.3.1
+        //# The |Sec-WebSocket-Key| header field MUST NOT appear more than once
+        //# in an HTTP request.
+        let key = match fields.key {
+            Single::One(key) => Key::parse(key).ok_or(HandshakeError::KeyInvalid)?,
+            Single::Missing => return Err(HandshakeError::KeyMissing),
+            Single::Repeated => return Err(HandshakeError::KeyRepeated),
+        };
+        if fields.has_body {
+            return Err(HandshakeError::BodyNotAcceptable);
+        }
+        match fields.origin {
+            Single::Missing => {}
+            // One that is there but cannot be read must not pass for none, which is what clients
+            // that are not browsers send.
+            Single::One(origin) if is_visible(origin) => {}
+            Single::One(_) | Single::Repeated => return Err(HandshakeError::OriginInvalid),
+        }
+        if fields.protocol_invalid {
             return Err(HandshakeError::SubprotocolInvalid);
         }
-        self.check_extensions()?;
+        //= rfc6455#section-9.1
+        //# If a value is received by either the client or the
+        //# server during negotiation that does not conform to the ABNF below,
+        //# the recipient of such malformed data MUST immediately _Fail the
+        //# WebSocket Connection_.
+        if fields.extensions_invalid {
+            return Err(HandshakeError::ExtensionsInvalid);
+        }
         Ok(key)
     }
 
@@ -127,7 +150,7 @@ impl<'a> Request<'a> {
         self.headers.get_all("Sec-WebSocket-Extensions")
     }
 
-    fn check_http(&self) -> Result<(), HandshakeError> {
+    fn check_http(&self, fields: &Fields<'_>) -> Result<(), HandshakeError> {
         //= rfc6455#section-4.2.1
         //# An HTTP/1.1 or higher GET request, including a "Request-URI"
         //# [RFC2616] that should be interpreted as a /resource name/
@@ -148,90 +171,43 @@ impl<'a> Request<'a> {
         }
         //= rfc6455#section-4.2.1
         //# A |Host| header field containing the server's authority.
-        match self.headers.only("Host") {
-            Some(host) if is_authority(host) => Ok(()),
-            None if self.headers.get("Host").is_none() => Err(HandshakeError::HostMissing),
-            _ => Err(HandshakeError::HostInvalid),
-        }
-    }
-
-    fn check_upgrade(&self) -> Result<(), HandshakeError> {
-        //= rfc6455#section-4.2.1
-        //# An |Upgrade| header field containing the value "websocket",
-        //# treated as an ASCII case-insensitive value.
-        if !self.is_upgrade() {
-            return Err(HandshakeError::UpgradeMissing);
-        }
-        //= rfc6455#section-4.2.1
-        //# A |Connection| header field that includes the token "Upgrade",
-        //# treated as an ASCII case-insensitive value.
-        if !self.headers.has_token("Connection", "Upgrade") {
-            return Err(HandshakeError::ConnectionUpgradeMissing);
-        }
-        //= rfc6455#section-4.2.1
-        //# A |Sec-WebSocket-Version| header field, with a value of 13.
-        match self.headers.only("Sec-WebSocket-Version") {
-            Some(b"13") => Ok(()),
-            Some(_) => Err(HandshakeError::VersionUnsupported),
-            None if self.headers.get("Sec-WebSocket-Version").is_none() => {
-                Err(HandshakeError::VersionMissing)
-            }
-            None => Err(HandshakeError::VersionRepeated),
-        }
-    }
-
-    fn key(&self) -> Result<Key, HandshakeError> {
-        //= rfc6455#section-11.3.1
-        //# The |Sec-WebSocket-Key| header field MUST NOT appear more than once
-        //# in an HTTP request.
-        match self.headers.only("Sec-WebSocket-Key") {
-            Some(key) => Key::parse(key).ok_or(HandshakeError::KeyInvalid),
-            None if self.headers.get("Sec-WebSocket-Key").is_none() => {
-                Err(HandshakeError::KeyMissing)
-            }
-            None => Err(HandshakeError::KeyRepeated),
-        }
-    }
-
-    fn check_no_body(&self) -> Result<(), HandshakeError> {
-        let body = self.headers.get("Transfer-Encoding").is_some()
-            || self.headers.get_all("Content-Length").any(|length| length != b"0");
-        if body { Err(HandshakeError::BodyNotAcceptable) } else { Ok(()) }
-    }
-
-    /// An origin that is there but cannot be read must not pass for none, which is what clients
-    /// that are not browsers send.
-    fn check_origin(&self) -> Result<(), HandshakeError> {
-        let visible = |origin: &[u8]| {
-            !origin.is_empty() && origin.iter().all(|byte| matches!(byte, b' '..=b'~'))
-        };
-        match self.headers.only("Origin") {
-            Some(origin) if visible(origin) => Ok(()),
-            None if self.headers.get("Origin").is_none() => Ok(()),
-            _ => Err(HandshakeError::OriginInvalid),
-        }
-    }
-
-    /// Extensions that we do not know are passed over, but not what is none at all.
-    fn check_extensions(&self) -> Result<(), HandshakeError> {
-        //= rfc6455#section-9.1
-        //# If a value is received by either the client or the
-        //# server during negotiation that does not conform to the ABNF below,
-        //# the recipient of such malformed data MUST immediately _Fail the
-        //# WebSocket Connection_.
-        let mut values = self.extensions().peekable();
-        if values.peek().is_none() {
-            return Ok(());
-        }
-        match values.map(count_extensions).sum::<Option<usize>>() {
-            None | Some(0) => Err(HandshakeError::ExtensionsInvalid),
-            Some(_) => Ok(()),
+        match fields.host {
+            Single::One(host) if is_authority(host) => Ok(()),
+            Single::Missing => Err(HandshakeError::HostMissing),
+            Single::One(_) | Single::Repeated => Err(HandshakeError::HostInvalid),
         }
     }
 
     fn protocol_elements(&self) -> impl Iterator<Item = &'a [u8]> + Clone {
         self.headers.get_all("Sec-WebSocket-Protocol").flat_map(list_elements)
     }
+}
+
+fn check_upgrade(fields: &Fields<'_>) -> Result<(), HandshakeError> {
+    //= rfc6455#section-4.2.1
+    //# An |Upgrade| header field containing the value "websocket",
+    //# treated as an ASCII case-insensitive value.
+    if !fields.upgrade {
+        return Err(HandshakeError::UpgradeMissing);
+    }
+    //= rfc6455#section-4.2.1
+    //# A |Connection| header field that includes the token "Upgrade",
+    //# treated as an ASCII case-insensitive value.
+    if !fields.connection {
+        return Err(HandshakeError::ConnectionUpgradeMissing);
+    }
+    //= rfc6455#section-4.2.1
+    //# A |Sec-WebSocket-Version| header field, with a value of 13.
+    match fields.version {
+        Single::One(b"13") => Ok(()),
+        Single::One(_) => Err(HandshakeError::VersionUnsupported),
+        Single::Missing => Err(HandshakeError::VersionMissing),
+        Single::Repeated => Err(HandshakeError::VersionRepeated),
+    }
+}
+
+fn is_visible(origin: &[u8]) -> bool {
+    !origin.is_empty() && origin.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// Header values are left out: they may be cookies and tokens.
