@@ -19,12 +19,9 @@ const KEY: [u8; 4] = [0; 4];
 /// The floor of unmasking: what the compiler makes of a plain loop for the widest vectors.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2", "aarch64+neon"))]
 fn plain_xor(bytes: &mut [u8], key: u64) {
-    let (blocks, rest) = bytes.as_chunks_mut::<64>();
-    for block in blocks {
-        let (words, _) = block.as_chunks_mut::<8>();
-        for word in words {
-            *word = (u64::from_ne_bytes(*word) ^ key).to_ne_bytes();
-        }
+    let (words, rest) = bytes.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ key).to_ne_bytes();
     }
     for (byte, key) in rest.iter_mut().zip(key.to_ne_bytes().into_iter().cycle()) {
         *byte ^= key;
@@ -37,9 +34,10 @@ fn unmask(criterion: &mut Criterion) {
         [16, 32, 64, 128, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 16 << 20]
     {
         group.throughput(Throughput::Bytes(len as u64));
+        let mut bytes = vec![0xA5; len + 64 + 14];
+        let aligned = bytes.as_ptr().align_offset(64);
         // Aligned to nothing in particular, as payloads behind a header are.
-        let mut bytes = vec![0xA5; len + 14];
-        let payload = &mut bytes[14..];
+        let payload = &mut bytes[aligned + 14..aligned + 14 + len];
         group.bench_function(BenchmarkId::new("floor", len), |b| {
             b.iter(|| plain_xor(black_box(payload), black_box(0)));
         });
@@ -50,14 +48,19 @@ fn unmask(criterion: &mut Criterion) {
     group.finish();
     // Every alignment and every phase of the key, for one length of each kind.
     let mut group = criterion.benchmark_group("unmask_every_alignment_and_phase");
-    for len in [32, 1 << 10, 64 << 10] {
+    for len in [32_usize, 1 << 10, 64 << 10] {
         group.throughput(Throughput::Bytes(256 * len as u64));
-        let mut bytes = vec![0xA5; len + 64];
+        // A place for each alignment, so that none reads what another has just written.
+        let room = len.next_multiple_of(64) + 128;
+        let mut bytes = vec![0xA5; 65 * room];
+        let aligned = bytes.as_ptr().align_offset(64);
+        let bytes = &mut bytes[aligned..];
         group.bench_function(BenchmarkId::new("floor", len), |b| {
             b.iter(|| {
                 for at in 0..64 {
                     for _ in 0..4 {
-                        plain_xor(black_box(&mut bytes[at..at + len]), black_box(0));
+                        let payload = &mut bytes[at * room + at..][..len];
+                        plain_xor(black_box(payload), black_box(0));
                     }
                 }
             });
@@ -66,7 +69,8 @@ fn unmask(criterion: &mut Criterion) {
             b.iter(|| {
                 for at in 0..64 {
                     for phase in 0..4 {
-                        mask::apply(black_box(&mut bytes[at..at + len]), black_box(KEY), phase);
+                        let payload = &mut bytes[at * room + at..][..len];
+                        mask::apply(black_box(payload), black_box(KEY), phase);
                     }
                 }
             });

@@ -28,9 +28,8 @@ pub fn apply(payload: &mut [u8], key: MaskingKey, offset: usize) {
 /// The key for the payload's bytes from `by` on.
 #[inline]
 #[must_use]
-pub fn rotate(mut key: MaskingKey, by: usize) -> MaskingKey {
-    key.rotate_left(by % 4);
-    key
+pub const fn rotate(key: MaskingKey, by: usize) -> MaskingKey {
+    u32::from_be_bytes(key).rotate_left(8 * (by % 4) as u32).to_be_bytes()
 }
 
 /// Appends the masked payload: one pass, no copy before.

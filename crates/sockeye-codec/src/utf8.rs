@@ -62,6 +62,11 @@ impl Utf8Stream {
         Ok(&chunk[take..])
     }
 
+    /// How many bytes the open sequence lacks; 0 if none is open.
+    pub(crate) const fn missing(self) -> usize {
+        if self.len == 0 { 0 } else { sequence_len(self.open[0]) - self.len as usize }
+    }
+
     /// Nothing follows.
     pub(crate) const fn finish(self) -> Result<(), InvalidUtf8> {
         if self.len == 0 { Ok(()) } else { Err(InvalidUtf8) }
@@ -79,7 +84,7 @@ const fn sequence_len(lead: u8) -> usize {
 }
 
 /// How many bytes at the end belong to a sequence that the chunk does not hold whole.
-fn open_tail(chunk: &[u8]) -> usize {
+pub(crate) fn open_tail(chunk: &[u8]) -> usize {
     for (n, byte) in chunk.iter().rev().take(3).enumerate() {
         if byte & 0xC0 != 0x80 {
             return if sequence_len(*byte) > n + 1 { n + 1 } else { 0 };
@@ -89,7 +94,7 @@ fn open_tail(chunk: &[u8]) -> usize {
 }
 
 /// Whether some continuation makes a character of it. Nothing may.
-fn may_become_char(open: &[u8]) -> bool {
+pub(crate) fn may_become_char(open: &[u8]) -> bool {
     match std::str::from_utf8(open) {
         Ok(_) => open.is_empty(),
         // `None`: "the end of the input was reached unexpectedly", not an invalid sequence.

@@ -6,8 +6,11 @@
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod fused;
 mod portable;
 mod text;
+mod validate;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -19,6 +22,9 @@ pub(crate) use text::{Text, unmask_text, valid_text};
 /// `src` is readable and `dst` writable for `len` bytes; the two are the same or do not overlap.
 /// The processor has the kernel's instructions.
 pub(crate) type Kernel = unsafe fn(dst: *mut u8, src: *const u8, len: usize, key: u32);
+
+#[cfg(test)]
+pub(crate) use validate::{Blocks, all as text_blocks, run as run_text};
 
 /// The kernels that this processor can run, the best one first, the portable one last.
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! Bytes that were found to be UTF-8 become `str` here without being looked at a second time.
 
-use super::{xor_extend, xor_in_place};
+use super::{validate, xor_extend};
 use crate::mask::{self, MaskingKey};
 use crate::utf8::{self, InvalidUtf8, Utf8Stream};
 
-/// Unmasking and validation take turns on blocks that stay in the first-level cache.
-const BLOCK_BYTES: usize = 16 << 10;
 /// Up to here a word-wise look for bytes beyond ASCII is cheaper than any dispatch.
 const SHORT_BYTES_MAX: usize = 128;
 
@@ -24,18 +22,11 @@ pub(crate) fn unmask_text(payload: &mut [u8], key: MaskingKey) -> Option<&str> {
 
 #[inline(never)]
 fn unmask_long_text(payload: &mut [u8], key: MaskingKey) -> Option<&str> {
-    if payload.len() <= BLOCK_BYTES {
-        xor_in_place(payload, key);
-        return valid_text(payload);
-    }
-    let mut utf8 = Utf8Stream::default();
-    for block in payload.chunks_mut(BLOCK_BYTES) {
-        // A block is a multiple of four bytes: the key need not be turned.
-        xor_in_place(block, key);
-        utf8.push(block).ok()?;
-    }
-    utf8.finish().ok()?;
-    // SAFETY: every block was validated in order, and no sequence was left open at the end.
+    let dst = payload.as_mut_ptr();
+    // SAFETY: a slice is readable and writable for its length, and both pointers are derived from
+    // the one exclusive reference.
+    unsafe { validate::unmask(dst, dst, payload.len(), u32::from_ne_bytes(key), false) }?;
+    // SAFETY: all of it was validated as it was unmasked, and no sequence is open at the end.
     Some(unsafe { std::str::from_utf8_unchecked(payload) })
 }
 
@@ -77,15 +68,38 @@ impl Text {
 
     /// Appends a piece; the key's first byte masks the piece's first.
     pub(crate) fn push_masked(&mut self, piece: &[u8], key: MaskingKey) -> Result<(), InvalidUtf8> {
-        for block in piece.chunks(BLOCK_BYTES) {
-            let from = self.bytes.len();
-            xor_extend(&mut self.bytes, block, key);
-            if let Err(error) = self.utf8.push(&self.bytes[from..]) {
-                self.invalid = true;
-                return Err(error);
-            }
+        let from = self.bytes.len();
+        if piece.len() <= SHORT_BYTES_MAX {
+            xor_extend(&mut self.bytes, piece, key);
+            return self.validate(from);
         }
-        Ok(())
+        // The sequence that is open comes first: a few bytes.
+        let (head, body) = piece.split_at(self.utf8.missing());
+        xor_extend(&mut self.bytes, head, key);
+        self.validate(from)?;
+        let open = self.extend_body(body, mask::rotate(key, head.len()));
+        let open = open.ok_or(InvalidUtf8).inspect_err(|_| self.invalid = true)?;
+        // What is open at the end is remembered.
+        self.validate(self.bytes.len() - open)
+    }
+
+    /// Appends what begins with a whole character; says how many bytes at the end are open.
+    fn extend_body(&mut self, body: &[u8], key: MaskingKey) -> Option<usize> {
+        self.bytes.reserve(body.len());
+        let dst = self.bytes.spare_capacity_mut().as_mut_ptr().cast();
+        let (src, len) = (body.as_ptr(), body.len());
+        // SAFETY: `reserve` made `len` bytes of spare capacity, which overlap no other slice, and
+        // all of them are written.
+        unsafe {
+            let open = validate::unmask(dst, src, len, u32::from_ne_bytes(key), true);
+            self.bytes.set_len(self.bytes.len() + len);
+            open
+        }
+    }
+
+    /// Validates the bytes from `from` on, after those before.
+    fn validate(&mut self, from: usize) -> Result<(), InvalidUtf8> {
+        self.utf8.push(&self.bytes[from..]).inspect_err(|_| self.invalid = true)
     }
 
     /// The whole text.
@@ -94,8 +108,8 @@ impl Text {
             return Err(InvalidUtf8);
         }
         self.utf8.finish()?;
-        // SAFETY: `bytes` changes only in `push_masked`, which validates what it appends, and in
-        // `clear`; no piece was refused and no sequence is open at the end.
+        // SAFETY: `bytes` changes only in `push_masked`, which validates all that it appends, and
+        // in `clear`; no piece was refused and no sequence is open at the end.
         Ok(unsafe { std::str::from_utf8_unchecked(&self.bytes) })
     }
 }

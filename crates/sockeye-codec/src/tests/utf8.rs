@@ -157,6 +157,74 @@ fn texts_of_every_length_are_unmasked_and_judged() {
     }
 }
 
+/// Around the edges of chunks and blocks, for each implementation that this machine can run.
+#[test]
+fn every_implementation_at_the_edges_of_its_blocks() {
+    const BLOCK: usize = 16 << 10;
+    let edges = if cfg!(miri) { vec![64] } else { vec![64, 128, BLOCK, BLOCK + 64, 2 * BLOCK] };
+    for (name, blocks) in arch::text_blocks() {
+        for edge in &edges {
+            for len in [*edge, edge + 1, edge + 3, edge + 70] {
+                for at in (edge - 6..(edge + 4).min(len)).chain([0, len - 1]) {
+                    // ASCII but for one thing, so that whole blocks are passed over.
+                    for thing in ["", "\u{e4}", "\u{20ac}", "\u{1f41f}", "\u{1f41f}\u{e4}"] {
+                        for cut in 0..=thing.len() {
+                            let mut plain = vec![b'a'; len];
+                            let end = len.min(at + cut);
+                            plain[at..end].copy_from_slice(&thing.as_bytes()[..end - at]);
+                            check_blocks(name, blocks, &plain);
+                        }
+                    }
+                    let mut plain = vec![b'a'; len];
+                    plain[at] = 0xFF;
+                    check_blocks(name, blocks, &plain);
+                }
+            }
+        }
+    }
+}
+
+fn check_blocks(name: &str, blocks: arch::Blocks, plain: &[u8]) {
+    let mut masked = plain.to_vec();
+    crate::mask::apply(&mut masked, KEY, 0);
+    let mut whole = masked.clone();
+    let expected = std::str::from_utf8(plain);
+    let valid = arch::run_text(blocks, &mut whole, KEY, false);
+    assert_eq!(valid, expected.is_ok().then_some(0), "{name}: {plain:x?}");
+    let open = match expected {
+        Ok(_) => Some(0),
+        Err(error) => error.error_len().is_none().then(|| plain.len() - error.valid_up_to()),
+    };
+    assert_eq!(arch::run_text(blocks, &mut masked, KEY, true), open, "{name}: {plain:x?}");
+    assert!(whole == plain && masked == plain, "{name}: unmasked wrong");
+}
+
+/// A text in pieces that end at and around the edges of blocks.
+#[test]
+#[cfg_attr(miri, ignore = "hours under miri; the tests above cover the same paths")]
+fn a_growing_text_over_several_blocks() {
+    let plain = "a\u{20ac}\u{1f41f}\u{4f60} and ascii, ".repeat(2_500);
+    let mut masked = plain.clone().into_bytes();
+    crate::mask::apply(&mut masked, KEY, 0);
+    for size in [127, 129, 1_000, 16_383, 16_384, 16_385, 16_500, 40_000] {
+        for flaw in [None, Some(5), Some(16_384), Some(40_001)] {
+            let mut masked = masked.clone();
+            if let Some(flaw) = flaw {
+                masked[flaw] = 0xFF ^ KEY[flaw % 4];
+            }
+            let mut text = Text::default();
+            let failed = masked.chunks(size).enumerate().find_map(|(n, piece)| {
+                let key = crate::mask::rotate(KEY, n * size);
+                text.push_masked(piece, key).is_err().then_some(n)
+            });
+            assert_eq!(failed, flaw.map(|flaw| flaw / size), "{size} {flaw:?}");
+            if flaw.is_none() {
+                assert_eq!(text.finish(), Ok(&plain[..]));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_growing_text_once_refused_stays_refused() {
     let mut text = Text::default();
