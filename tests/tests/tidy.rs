@@ -182,6 +182,21 @@ fn arrows_point_one_way() {
 }
 
 #[test]
+fn every_unsafe_block_is_in_the_inventory() {
+    let inventory = source("docs/UNSAFE.md");
+    for (name, text) in sources().iter().filter(|(name, _)| name.starts_with("crates/")) {
+        let blocks: usize = code(text).map(|(_, line)| line.matches("unsafe {").count()).sum();
+        let file = name.strip_prefix("crates/sockeye-codec/src/arch/");
+        let listed = file.and_then(|file| {
+            let row =
+                inventory.lines().find_map(|line| line.strip_prefix(&format!("| `{file}` | ")))?;
+            row.split(' ').next()?.parse().ok()
+        });
+        assert_eq!(blocks, listed.unwrap_or(0), "{name} and docs/UNSAFE.md");
+    }
+}
+
+#[test]
 fn lines_fit_on_the_screen() {
     for (name, text) in sources() {
         for (n, line) in text.lines().enumerate() {

@@ -16,6 +16,25 @@
 //! - [`Codec`] is what all connections of a loop share: [`Limits`], masking keys, spare buffers.
 //! - [`handshake`] turns HTTP/1.1 into a connection, on either side.
 //!
+//! # What costs what
+//!
+//! | | time | memory |
+//! |---|---|---|
+//! | a connection with nothing under way | | 16 bytes |
+//! | a masked text of 32 bytes: parsed, unmasked, validated, handed out | 7 ns | borrowed |
+//! | 64 of them in one read | 4 ns each | borrowed |
+//! | 64 KiB of ASCII / of Chinese with emoji, the same | 0.43 / 1.6 us | borrowed |
+//! | a message that comes in pieces | the same, and a copy as it lands | a spare buffer |
+//! | a server's frame of 32 bytes written / its header alone | 2 / 1 ns | |
+//! | a client's frame of 4 KiB, masked while copying | 40 ns | |
+//! | a browser's handshake: parsed, checked, answered | 0.5 us | on the stack |
+//!
+//! On one core with AVX-512; `docs/BENCHMARKING.md` of the repository has the report, the floors, the
+//! peers. Every loop, buffer and count that a peer can drive has its limit in [`Limits`] or
+//! [`handshake::HandshakeLimits`].
+//!
+//! # How to use it
+//!
 //! A message that arrives whole is a slice of the bytes you passed in. One that arrives in pieces
 //! is put together as the pieces come, unmasked and checked on the way: no byte is walked twice.
 //!

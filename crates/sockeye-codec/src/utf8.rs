@@ -62,6 +62,11 @@ impl Utf8Stream {
         Ok(&chunk[take..])
     }
 
+    /// How many bytes the open sequence has; 0 if none is open.
+    pub(crate) const fn open_len(self) -> usize {
+        self.len as usize
+    }
+
     /// How many bytes the open sequence lacks; 0 if none is open.
     pub(crate) const fn missing(self) -> usize {
         if self.len == 0 { 0 } else { sequence_len(self.open[0]) - self.len as usize }

@@ -154,7 +154,8 @@ pub enum Close {
 /// Why a connection is gone.
 #[derive(Debug)]
 pub enum Closed {
-    /// The peer sent its FIN.
+    /// The peer sent its FIN. What waited for it is dropped, but for a graceful close, which sends
+    /// it all.
     Eof,
     /// It could not be reached, or was reset.
     Error(io::Error),

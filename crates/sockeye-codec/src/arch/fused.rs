@@ -313,8 +313,8 @@ impl<V: Vector> Utf8<V> {
     }
 }
 
-/// The whole of it, see [`validate::unmask`](super::validate::unmask); `N` vectors make a
-/// chunk and `M` a block.
+/// The whole of it, see [`UnmaskText`](super::validate::UnmaskText); `N` vectors make a chunk,
+/// `M` a block.
 ///
 /// # Safety
 /// As [`Kernel`](super::Kernel).

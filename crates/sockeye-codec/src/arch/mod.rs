@@ -24,7 +24,7 @@ pub(crate) use text::{Text, unmask_text, valid_text};
 pub(crate) type Kernel = unsafe fn(dst: *mut u8, src: *const u8, len: usize, key: u32);
 
 #[cfg(test)]
-pub(crate) use validate::{Blocks, all as text_blocks, run as run_text};
+pub(crate) use validate::{UnmaskText, all as unmask_texts, run as run_text};
 
 /// The kernels that this processor can run, the best one first, the portable one last.
 #[cfg(test)]

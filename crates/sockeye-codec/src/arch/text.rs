@@ -23,9 +23,9 @@ pub(crate) fn unmask_text(payload: &mut [u8], key: MaskingKey) -> Option<&str> {
 #[inline(never)]
 fn unmask_long_text(payload: &mut [u8], key: MaskingKey) -> Option<&str> {
     let dst = payload.as_mut_ptr();
-    // SAFETY: a slice is readable and writable for its length, and both pointers are derived from
-    // the one exclusive reference.
-    unsafe { validate::unmask(dst, dst, payload.len(), u32::from_ne_bytes(key), false) }?;
+    // SAFETY: `best` names what this processor can run; a slice is readable and writable for its
+    // length, and both pointers are derived from the one exclusive reference.
+    unsafe { validate::best()(dst, dst, payload.len(), u32::from_ne_bytes(key), false) }?;
     // SAFETY: all of it was validated as it was unmasked, and no sequence is open at the end.
     Some(unsafe { std::str::from_utf8_unchecked(payload) })
 }
@@ -88,10 +88,10 @@ impl Text {
         self.bytes.reserve(body.len());
         let dst = self.bytes.spare_capacity_mut().as_mut_ptr().cast();
         let (src, len) = (body.as_ptr(), body.len());
-        // SAFETY: `reserve` made `len` bytes of spare capacity, which overlap no other slice, and
-        // all of them are written.
+        // SAFETY: `best` names what this processor can run; `reserve` made `len` bytes of spare
+        // capacity, which overlap no other slice, and all of them are written in either case.
         unsafe {
-            let open = validate::unmask(dst, src, len, u32::from_ne_bytes(key), true);
+            let open = validate::best()(dst, src, len, u32::from_ne_bytes(key), true);
             self.bytes.set_len(self.bytes.len() + len);
             open
         }
