@@ -29,8 +29,8 @@
 //! | a client's frame of 4 KiB, masked while copying | 40 ns | |
 //! | a browser's handshake: parsed, checked, answered | 0.5 us | on the stack |
 //!
-//! On one core with AVX-512; the repository's `docs/BENCHMARKING.md` has the report, with floors and
-//! peers. Every loop, buffer and count that a peer can drive has its limit in [`Limits`] or
+//! On one core with AVX-512; `docs/BENCHMARKING.md` in the repository has the report, with floors
+//! and peers. Every loop, buffer and count that a peer can drive has its limit in [`Limits`] or
 //! [`handshake::HandshakeLimits`].
 //!
 //! # How to use it
