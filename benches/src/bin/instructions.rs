@@ -1,6 +1,6 @@
 //! Counts the instructions of ten operations of the codec under valgrind and holds them against
-//! `benches/instructions.txt`. A count does not depend on what else the machine does, so a change of
-//! a few per cent is seen that no clock would show.
+//! `benches/instructions.txt`. A count does not depend on what else the machine does, so that a
+//! change of a few per cent is seen, which no clock would show.
 
 use std::error::Error;
 use std::fs;
