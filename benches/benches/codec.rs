@@ -6,10 +6,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use multiversion::multiversion;
 use sockeye_benches::frames::REQUEST_OF_A_BROWSER;
-use sockeye_benches::texts;
-use sockeye_codec::handshake::{
-    HandshakeLimits, HeadBuffer, HeaderLines, NO_HEADERS, Request, write_accept,
-};
+use sockeye_benches::{accept, texts};
 use sockeye_codec::{Codec, Connection, Event, Limits, Message, encode, mask};
 
 /// Masks nothing, so that the same bytes can be unmasked again and again; it costs what any key
@@ -176,9 +173,14 @@ fn encode_client(criterion: &mut Criterion) {
 
 fn short_frames(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("short");
-    let one = frame(0x81, texts::ascii(32).as_bytes());
-    for (name, count) in [("text-32", 1), ("text-32-x64", 64)] {
-        let mut bytes = one.repeat(count);
+    for (name, text, count) in [
+        ("text-32", texts::ascii(32), 1),
+        ("text-32-x64", texts::ascii(32), 64),
+        ("mixed-32", texts::mixed(32), 1),
+        ("mixed-100", texts::mixed(100), 1),
+        ("mixed-200", texts::mixed(200), 1),
+    ] {
+        let mut bytes = frame(0x81, text.as_bytes()).repeat(count);
         let mut codec = Codec::server(Limits::default());
         let (mut connection, mut out) = (Connection::new(), Vec::new());
         group.throughput(Throughput::Elements(count as u64));
@@ -214,20 +216,9 @@ fn handshake(criterion: &mut Criterion) {
             request.parse(black_box(REQUEST_OF_A_BROWSER.as_bytes())).is_ok()
         });
     });
-    let limits = HandshakeLimits::default();
     let (mut bytes, mut out) = (REQUEST_OF_A_BROWSER.as_bytes().to_vec(), Vec::with_capacity(512));
     group.bench_function("sockeye", |b| {
-        b.iter(|| {
-            out.clear();
-            let mut buffer = HeadBuffer::default();
-            let mut input = black_box(&mut bytes[..]);
-            let head = buffer.read(&mut input, &limits).expect("good").expect("whole");
-            let mut lines = HeaderLines::new();
-            let request = Request::parse(head, &mut lines, &limits).expect("good");
-            let key = request.websocket().expect("good");
-            write_accept(&mut out, &request, &key, None, NO_HEADERS).expect("good");
-            out.len()
-        });
+        b.iter(|| accept(black_box(&mut bytes), &mut out));
     });
     group.finish();
 }

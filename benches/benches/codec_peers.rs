@@ -17,7 +17,7 @@ use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use sockeye_benches::frames::{self, Kind};
-use sockeye_benches::texts;
+use sockeye_benches::{accept, texts};
 use sockeye_codec::{Codec, Connection, Event, Limits, Message, encode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -278,26 +278,16 @@ fn send_rows(criterion: &mut Criterion) {
 }
 
 fn handshake(criterion: &mut Criterion) {
-    use sockeye_codec::handshake::{
-        HandshakeLimits, HeadBuffer, HeaderLines, NO_HEADERS, Request, write_accept,
-    };
     let mut group = criterion.benchmark_group("accept");
     group.throughput(Throughput::Elements(1));
     let request = frames::REQUEST_OF_A_BROWSER.as_bytes();
 
-    let limits = HandshakeLimits::default();
     let (mut buffer, mut out) = (vec![0; BUFFER_BYTES], Vec::with_capacity(512));
     group.bench_function("sockeye", |b| {
         b.iter(|| {
-            out.clear();
-            buffer[..request.len()].copy_from_slice(black_box(request));
-            let mut input = &mut buffer[..request.len()];
-            let mut head = HeadBuffer::default();
-            let head = head.read(&mut input, &limits).expect("good").expect("whole");
-            let mut lines = HeaderLines::new();
-            let request = Request::parse(head, &mut lines, &limits).expect("good");
-            let key = request.websocket().expect("good");
-            write_accept(&mut out, &request, &key, None, NO_HEADERS).expect("good");
+            let buffer = &mut buffer[..request.len()];
+            buffer.copy_from_slice(black_box(request));
+            accept(buffer, &mut out);
             black_box(&out);
         });
     });

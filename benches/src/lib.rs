@@ -4,8 +4,11 @@
 //!   be compared, in turn, and makes the table. `docs/BENCHMARKING.md` says how and why.
 //! - `benches/codec.rs` measures the codec alone.
 
+mod accept;
 pub mod cpu;
 pub mod frames;
 pub mod rows;
 pub mod summary;
 pub mod texts;
+
+pub use accept::accept;

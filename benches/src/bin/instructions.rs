@@ -10,10 +10,7 @@ use std::process::{Command, ExitCode};
 
 use clap::Parser;
 use sockeye_benches::frames::REQUEST_OF_A_BROWSER;
-use sockeye_benches::texts;
-use sockeye_codec::handshake::{
-    HandshakeLimits, HeadBuffer, HeaderLines, NO_HEADERS, Request, write_accept,
-};
+use sockeye_benches::{accept, texts};
 use sockeye_codec::{Codec, Connection, Event, Limits, Message, OpCode, encode, mask};
 
 /// More than this above the count that is kept is a failure.
@@ -52,7 +49,7 @@ const OPERATIONS: [Operation; 10] = [
     ("receive-ping-and-answer", || receive(&frame(true, OpCode::Ping, b"are you there?"), 1 << 18)),
     ("encode-32-by-server", || encode(32, None)),
     ("encode-4k-by-client", || encode(4 << 10, Some(KEY))),
-    ("accept-handshake", accept),
+    ("accept-handshake", accept_handshake),
 ];
 
 fn main() -> ExitCode {
@@ -127,22 +124,11 @@ fn encode(len: usize, key: Option<[u8; 4]>) {
     measured(|| encode::message(&mut out, Message::Binary(black_box(&payload)), black_box(key)));
 }
 
-fn accept() {
-    let limits = HandshakeLimits::default();
+fn accept_handshake() {
     let (mut bytes, mut out) = (REQUEST_OF_A_BROWSER.as_bytes().to_vec(), Vec::with_capacity(512));
-    let mut accept = || {
-        out.clear();
-        let mut buffer = HeadBuffer::default();
-        let mut input = black_box(&mut bytes[..]);
-        let head = buffer.read(&mut input, &limits).expect("good").expect("whole");
-        let mut lines = HeaderLines::new();
-        let request = Request::parse(head, &mut lines, &limits).expect("good");
-        let key = request.websocket().expect("good");
-        write_accept(&mut out, &request, &key, None, NO_HEADERS).expect("good");
-    };
     // The first time, sha1 and memchr find out what the processor can do.
-    accept();
-    measured(accept);
+    accept(&mut bytes, &mut out);
+    measured(|| accept(black_box(&mut bytes), &mut out));
 }
 
 /// What is kept, and what it is now.
