@@ -2,22 +2,22 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-/// CPU time of all threads of a process so far, user and system, in nanoseconds, from the
-/// scheduler's own accounting.
+/// CPU time of all threads of a process so far, user and system, in nanoseconds, those that have
+/// ended included.
 ///
 /// # Errors
 /// The process is gone.
 pub fn process_ns(process: u32) -> io::Result<u64> {
-    let mut total = 0;
-    for task in fs::read_dir(format!("/proc/{process}/task"))? {
-        let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        total += first_number(&text)?;
-    }
-    Ok(total)
+    let process = i32::try_from(process).map_err(io::Error::other)?;
+    let clock = clock_getcpuclockid(Pid::from_raw(process))?;
+    Ok(u64::try_from(Duration::from(clock.now()?).as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Memory of a process that is its own and backed by no file, in bytes.
@@ -78,6 +78,19 @@ mod tests {
         assert!(process_ns(own).unwrap() > 0);
         assert!(anonymous_bytes(own).unwrap() > 0);
         assert!(process_ns(u32::MAX).is_err());
+        let beyond_all = 1 << 23;
+        assert!(process_ns(beyond_all).is_err());
+    }
+
+    #[test]
+    fn a_thread_that_has_ended_has_run() {
+        let own = std::process::id();
+        let before = process_ns(own).unwrap();
+        let thread =
+            std::thread::spawn(|| (0..3_000_000_u64).map(std::hint::black_box).sum::<u64>());
+        thread.join().unwrap();
+        let work_ns_min = 100_000;
+        assert!(process_ns(own).unwrap() > before + work_ns_min);
     }
 
     #[test]
