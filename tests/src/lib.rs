@@ -15,3 +15,8 @@ use std::time::Duration;
 
 /// When to give up waiting. No verdict depends on it but the one that something never happened.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The codec's own tests have a list of instruction sets here. From outside there is one.
+fn with_each_instruction_set(run: impl Fn(&str)) {
+    run("the processor's own");
+}

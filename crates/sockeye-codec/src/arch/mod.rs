@@ -6,6 +6,8 @@
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod aarch64;
+#[cfg(test)]
+pub(crate) mod forced;
 #[cfg(target_arch = "x86_64")]
 mod fused;
 mod portable;
@@ -23,32 +25,19 @@ pub(crate) use text::{Text, unmask_text, valid_text};
 /// The processor has the kernel's instructions.
 pub(crate) type Kernel = unsafe fn(dst: *mut u8, src: *const u8, len: usize, key: u32);
 
-#[cfg(test)]
-pub(crate) use validate::{UnmaskText, all as unmask_texts, run as run_text};
-
-/// The kernels that this processor can run, the best one first, the portable one last.
-#[cfg(test)]
-pub(crate) fn kernels() -> Vec<(&'static str, Kernel)> {
-    let mut kernels: Vec<(&'static str, Kernel)> = Vec::new();
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512bw") {
-            kernels.push(("avx512", x86::xor_avx512));
-        }
-        if is_x86_feature_detected!("avx2") {
-            kernels.push(("avx2", x86::xor_avx2));
-        }
-        kernels.push(("sse2", x86::xor_sse2));
+/// The kernel for this processor; in tests the one that they force.
+#[inline]
+fn best() -> Kernel {
+    #[cfg(test)]
+    if let Some(set) = forced::get() {
+        return set.kernel;
     }
-    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
-    kernels.push(("neon", aarch64::xor_neon));
-    kernels.push(("portable", portable::xor));
-    kernels
+    detected()
 }
 
 #[cfg(target_arch = "x86_64")]
 #[inline]
-fn best() -> Kernel {
+fn detected() -> Kernel {
     if is_x86_feature_detected!("avx512bw") {
         x86::xor_avx512
     } else if is_x86_feature_detected!("avx2") {
@@ -60,13 +49,13 @@ fn best() -> Kernel {
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 #[inline]
-fn best() -> Kernel {
+fn detected() -> Kernel {
     aarch64::xor_neon
 }
 
 #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
 #[inline]
-fn best() -> Kernel {
+fn detected() -> Kernel {
     portable::xor
 }
 
@@ -90,21 +79,4 @@ pub(crate) fn xor_extend(out: &mut Vec<u8>, bytes: &[u8], key: [u8; 4]) {
         best()(dst, bytes.as_ptr(), bytes.len(), u32::from_ne_bytes(key));
         out.set_len(out.len() + bytes.len());
     }
-}
-
-/// Runs one kernel, for tests that compare them.
-#[cfg(test)]
-pub(crate) fn run_in_place(kernel: Kernel, bytes: &mut [u8], key: [u8; 4]) {
-    let dst = bytes.as_mut_ptr();
-    // SAFETY: `kernels` lists only what this processor can run; the rest as in `xor_in_place`.
-    unsafe { kernel(dst, dst, bytes.len(), u32::from_ne_bytes(key)) }
-}
-
-/// Runs one kernel from one slice to another.
-#[cfg(test)]
-pub(crate) fn run_copy(kernel: Kernel, to: &mut [u8], from: &[u8], key: [u8; 4]) {
-    assert_eq!(to.len(), from.len());
-    // SAFETY: `kernels` lists only what this processor can run; the slices have the same length and
-    // do not overlap, one being borrowed exclusively.
-    unsafe { kernel(to.as_mut_ptr(), from.as_ptr(), from.len(), u32::from_ne_bytes(key)) }
 }

@@ -6,6 +6,10 @@ use crate::utf8::{self, InvalidUtf8, Utf8Stream};
 
 /// Up to here a word-wise look for bytes beyond ASCII is cheaper than any dispatch.
 const SHORT_BYTES_MAX: usize = 128;
+/// Up to here what is not ASCII is cheaper to validate character by character.
+const SHORT_MIXED_BYTES_MAX: usize = 32;
+/// What is exclusive-ored with it stays as it is.
+const NO_KEY: MaskingKey = [0; 4];
 
 /// Unmasks a text in place and validates it on the way.
 #[inline]
@@ -14,7 +18,11 @@ pub(crate) fn unmask_text(payload: &mut [u8], key: MaskingKey) -> Option<&str> {
         return unmask_long_text(payload, key);
     }
     if !mask::apply_short(payload, key) {
-        return std::str::from_utf8(payload).ok();
+        return if payload.len() > SHORT_MIXED_BYTES_MAX {
+            unmask_long_text(payload, NO_KEY)
+        } else {
+            std::str::from_utf8(payload).ok()
+        };
     }
     // SAFETY: no byte has its high bit set: it is ASCII, and that is UTF-8.
     Some(unsafe { std::str::from_utf8_unchecked(payload) })

@@ -23,9 +23,19 @@ pub(crate) type UnmaskText = unsafe fn(
     may_end_open: bool,
 ) -> Option<usize>;
 
-#[cfg(target_arch = "x86_64")]
+/// The one for this processor; in tests the one that they force.
 #[inline]
 pub(super) fn best() -> UnmaskText {
+    #[cfg(test)]
+    if let Some(set) = super::forced::get() {
+        return set.unmask_text;
+    }
+    detected()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn detected() -> UnmaskText {
     if is_x86_feature_detected!("avx512bw") {
         fused::unmask_avx512
     } else if is_x86_feature_detected!("avx2") {
@@ -37,30 +47,13 @@ pub(super) fn best() -> UnmaskText {
 
 #[cfg(not(target_arch = "x86_64"))]
 #[inline]
-pub(super) fn best() -> UnmaskText {
+fn detected() -> UnmaskText {
     unmask_in_blocks
-}
-
-/// What this processor can run, the best one first, the one for all of them last.
-#[cfg(test)]
-pub(crate) fn all() -> Vec<(&'static str, UnmaskText)> {
-    let mut all: Vec<(&'static str, UnmaskText)> = Vec::new();
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512bw") {
-            all.push(("avx512", fused::unmask_avx512));
-        }
-        if is_x86_feature_detected!("avx2") {
-            all.push(("avx2", fused::unmask_avx2));
-        }
-    }
-    all.push(("blocks", unmask_in_blocks));
-    all
 }
 
 /// # Safety
 /// As [`Kernel`](super::Kernel), but for the instructions.
-unsafe fn unmask_in_blocks(
+pub(super) unsafe fn unmask_in_blocks(
     dst: *mut u8,
     src: *const u8,
     len: usize,
@@ -83,18 +76,4 @@ unsafe fn unmask_in_blocks(
     }
     let open = utf8.open_len();
     (valid && (open == 0 || may_end_open)).then_some(open)
-}
-
-/// Runs one implementation in place, for tests that compare them.
-#[cfg(test)]
-pub(crate) fn run(
-    unmask_text: UnmaskText,
-    bytes: &mut [u8],
-    key: [u8; 4],
-    may_end_open: bool,
-) -> Option<usize> {
-    let dst = bytes.as_mut_ptr();
-    // SAFETY: `all` lists only what this processor can run; both pointers are derived from the one
-    // exclusive reference.
-    unsafe { unmask_text(dst, dst, bytes.len(), u32::from_ne_bytes(key), may_end_open) }
 }

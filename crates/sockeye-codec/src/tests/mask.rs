@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use crate::arch;
+use crate::arch::forced::instruction_sets;
 use crate::mask::{self, MaskingKey};
 
 const KEY: MaskingKey = [0x37, 0xfa, 0x21, 0x3d];
@@ -41,15 +42,16 @@ fn with_guards(len: usize, align: usize, run: impl FnOnce(&mut [u8])) -> Vec<u8>
 
 #[test]
 fn every_kernel_at_every_length_and_alignment() {
-    for (name, kernel) in arch::kernels() {
+    for set in instruction_sets() {
+        let name = set.name;
         for len in lengths() {
             let expected = slow(&bytes(len), KEY, 0);
             // Long ones at fewer alignments: the ends are what differs.
             for align in alignments().filter(|align| len < 1_024 || align % 9 == 0) {
-                let in_place = with_guards(len, align, |b| arch::run_in_place(kernel, b, KEY));
+                let in_place =
+                    with_guards(len, align, |b| set.force(|| arch::xor_in_place(b, KEY)));
                 assert_eq!(in_place, expected, "{name} len {len} align {align}");
-                let copied =
-                    with_guards(len, align, |b| arch::run_copy(kernel, b, &bytes(len), KEY));
+                let copied = with_guards(len, align, |b| set.xor_copy(b, &bytes(len), KEY));
                 assert_eq!(copied, expected, "{name} len {len} align {align}");
             }
         }
@@ -58,7 +60,7 @@ fn every_kernel_at_every_length_and_alignment() {
 
 #[test]
 fn the_machine_runs_the_kernel_it_should() {
-    let names: Vec<_> = arch::kernels().iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> = instruction_sets().iter().map(|set| set.name).collect();
     assert_eq!(names.last(), Some(&"portable"));
     #[cfg(target_arch = "x86_64")]
     {

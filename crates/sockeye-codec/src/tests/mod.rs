@@ -10,3 +10,10 @@ mod oracle;
 mod replay;
 mod streams;
 mod utf8;
+
+/// Runs it with each instruction set of this processor, which it is told by name.
+fn with_each_instruction_set(run: impl Fn(&str)) {
+    for set in crate::arch::forced::instruction_sets() {
+        set.force(|| run(set.name));
+    }
+}

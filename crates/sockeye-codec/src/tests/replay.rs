@@ -5,6 +5,7 @@ use std::ops::Range;
 use sockeye_codec::{Codec, Connection, Event, Limits, Role};
 
 use super::oracle::{Outcome, Seen, Setup, expect};
+use super::with_each_instruction_set;
 
 pub(super) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
@@ -131,25 +132,34 @@ pub(super) fn answers(role: Role, mut out: &[u8]) -> Vec<(u8, Vec<u8>)> {
     answers
 }
 
-/// The codec agrees with the oracle on this stream in these pieces.
+/// The codec agrees with the oracle on this stream in these pieces, with each instruction set.
 pub(super) fn check(setup: Setup, stream: &[u8], pieces: &[Range<usize>]) {
-    let mut expected = expect(setup, stream);
-    let (mut got, failed_in) = run(setup, stream, pieces);
+    let expected = expect(setup, stream);
+    with_each_instruction_set(|name| {
+        compare(expected.clone(), run(setup, stream, pieces), || {
+            format!("{name}: {setup:?} in {pieces:?} of {stream:02x?}")
+        });
+    });
+}
+
+fn compare(
+    mut expected: Outcome,
+    (mut got, failed_in): (Outcome, Option<Range<usize>>),
+    what: impl Fn() -> String,
+) {
     if let (Some(after), Some(piece)) = (expected.failed_after, &failed_in) {
         // Not a byte later than it could be known.
-        assert!(
-            (piece.start + 1..=piece.end).contains(&after),
-            "failed in {piece:?}, known after {after}: {setup:?}"
-        );
+        let piece = piece.start + 1..=piece.end;
+        assert!(piece.contains(&after), "failed in {piece:?}, known after {after}: {}", what());
     }
     if expected.error.is_some() {
         // The oracle hands out the good bytes before a bad one, the codec does not.
         let open = expected.take_open_chunk();
         let begun = got.take_open_chunk();
-        assert!(open.starts_with(&begun), "a chunk that is no prefix");
+        assert!(open.starts_with(&begun), "a chunk that is no prefix: {}", what());
     }
     expected.failed_after = None;
-    assert_eq!(got, expected, "{setup:?} in {pieces:?} of {stream:02x?}");
+    assert_eq!(got, expected, "{}", what());
 }
 
 /// The same in one piece.

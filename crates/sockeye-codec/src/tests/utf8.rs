@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::arch::forced::{InstructionSet, instruction_sets};
 use crate::arch::{self, Text};
 use crate::mask::MaskingKey;
 use crate::utf8::Utf8Stream;
@@ -157,12 +158,12 @@ fn texts_of_every_length_are_unmasked_and_judged() {
     }
 }
 
-/// Around the edges of chunks and blocks, for each implementation that this machine can run.
+/// Around the edges of chunks and blocks, with each instruction set.
 #[test]
 fn every_implementation_at_the_edges_of_its_blocks() {
     const BLOCK: usize = 16 << 10;
     let edges = if cfg!(miri) { vec![64] } else { vec![64, 128, BLOCK, BLOCK + 64, 2 * BLOCK] };
-    for (name, unmask_text) in arch::unmask_texts() {
+    for set in instruction_sets() {
         for edge in &edges {
             for len in [*edge, edge + 1, edge + 3, edge + 70] {
                 for at in (edge - 6..(edge + 4).min(len)).chain([0, len - 1]) {
@@ -172,30 +173,31 @@ fn every_implementation_at_the_edges_of_its_blocks() {
                             let mut plain = vec![b'a'; len];
                             let end = len.min(at + cut);
                             plain[at..end].copy_from_slice(&thing.as_bytes()[..end - at]);
-                            check_implementation(name, unmask_text, &plain);
+                            check_implementation(set, &plain);
                         }
                     }
                     let mut plain = vec![b'a'; len];
                     plain[at] = 0xFF;
-                    check_implementation(name, unmask_text, &plain);
+                    check_implementation(set, &plain);
                 }
             }
         }
     }
 }
 
-fn check_implementation(name: &str, unmask_text: arch::UnmaskText, plain: &[u8]) {
+fn check_implementation(set: InstructionSet, plain: &[u8]) {
+    let name = set.name;
     let mut masked = plain.to_vec();
     crate::mask::apply(&mut masked, KEY, 0);
     let mut whole = masked.clone();
     let expected = std::str::from_utf8(plain);
-    let valid = arch::run_text(unmask_text, &mut whole, KEY, false);
+    let valid = set.unmask_text(&mut whole, KEY, false);
     assert_eq!(valid, expected.is_ok().then_some(0), "{name}: {plain:x?}");
     let open = match expected {
         Ok(_) => Some(0),
         Err(error) => error.error_len().is_none().then(|| plain.len() - error.valid_up_to()),
     };
-    assert_eq!(arch::run_text(unmask_text, &mut masked, KEY, true), open, "{name}: {plain:x?}");
+    assert_eq!(set.unmask_text(&mut masked, KEY, true), open, "{name}: {plain:x?}");
     assert!(whole == plain && masked == plain, "{name}: unmasked wrong");
 }
 

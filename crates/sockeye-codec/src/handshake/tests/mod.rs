@@ -1,5 +1,6 @@
 //! Shared by the tests of both roles: a good handshake, and ways to bend it.
 
+mod advisories;
 mod client;
 mod head;
 #[cfg(not(miri))]
