@@ -181,7 +181,7 @@ fn a_reservation_does_not_overflow() {
     }
 }
 
-/// CVE-2026-45736 and the one of 2016, ws: memory that nobody had written left in a close or a ping.
+/// CVE-2026-45736 and one of 2016, ws: memory that nobody had written left in a close or a ping.
 /// Under Miri this test also fails if a byte of what leaves was never written.
 #[test]
 fn what_leaves_was_written() {
