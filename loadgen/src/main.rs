@@ -8,6 +8,7 @@ mod serve;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 #[global_allocator]
@@ -32,7 +33,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| "warn".into()))
@@ -51,4 +52,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A page where one is asked for; what is wrong with an argument is one line, as every other error.
+fn refuse(error: &clap::Error) -> ! {
+    use ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand as NothingGiven;
+    if !error.use_stderr() || error.kind() == NothingGiven {
+        error.exit();
+    }
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let is_ours = |line: &&str| !line.starts_with("Usage:") && !line.starts_with("For more");
+    let what = lines.take_while(is_ours).collect::<Vec<_>>().join("; ");
+    let what = what.trim_start_matches("error: ");
+    eprintln!("sockeye: {what}; --help has all there is");
+    std::process::exit(2);
 }

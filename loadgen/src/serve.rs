@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::num::NonZero;
 use std::process;
 use std::sync::Arc;
 use std::thread;
@@ -24,8 +23,8 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = App::Echo)]
     app: App,
     /// Shards, each with a thread of its own [default: one for each processor]
-    #[arg(long, value_name = "N")]
-    shards: Option<NonZero<u16>>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    shards: Option<u16>,
     /// How the bytes move
     #[arg(long, value_enum, default_value_t = BackendName::Auto)]
     backend: BackendName,
@@ -66,7 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         })?
         .backend(backend);
     if let Some(shards) = options.shards {
-        server = server.shards(shards.get().into());
+        server = server.shards(shards.into());
     }
     match options.app {
         App::Echo => serve(server, backend, signals, |_| apps::Echo),

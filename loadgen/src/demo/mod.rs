@@ -6,7 +6,6 @@ mod meter;
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::num::NonZero;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -24,17 +23,21 @@ const OTHER_FILES: u64 = 64;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// How long the load lasts
-    #[arg(long, value_name = "N", default_value = "10")]
-    seconds: NonZero<u32>,
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = at_least_one())]
+    seconds: u16,
     /// Connections of the load, each with one message under way
-    #[arg(long, value_name = "N", default_value = "100")]
-    connections: NonZero<u16>,
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one())]
+    connections: u16,
     /// Payload bytes of a message
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = payload_bytes())]
     bytes: u32,
     /// Connections of the memory measurement, which only stay open
     #[arg(long, value_name = "N", default_value_t = 5_000)]
     idle: u16,
+}
+
+fn at_least_one() -> RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..)
 }
 
 fn payload_bytes() -> RangedI64ValueParser<u32> {
@@ -56,10 +59,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let bytes_per_idle = measure_idle(address, idle)?;
 
     let mut load = Load::new(options.bytes as usize)?;
-    load.connect(address, options.connections.get().into())?;
+    load.connect(address, options.connections.into())?;
     let (server_cpu, load_cpu) = (server_cpu_ns()?, thread_cpu_ns()?);
     let begun = Instant::now();
-    let tally = drive(&mut load, begun, options.seconds.get())?;
+    let tally = drive(&mut load, begun, options.seconds)?;
     let elapsed = begun.elapsed();
     let cpu =
         Cpu { server_ns: server_cpu_ns()? - server_cpu, load_ns: thread_cpu_ns()? - load_cpu };
@@ -73,7 +76,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 /// Both ends of each connection are in this process.
 fn affordable(options: &Options) -> Result<u16, Box<dyn Error>> {
     let files = crate::files::limit();
-    let connections = u64::from(options.connections.get());
+    let connections = u64::from(options.connections);
     let room = files.saturating_sub(OTHER_FILES) / 2;
     if room <= connections {
         let needed = 2 * connections + OTHER_FILES;
@@ -111,7 +114,7 @@ fn measure_idle(address: SocketAddr, count: u16) -> Result<Option<f64>, Box<dyn 
 }
 
 /// Runs the load and shows how it goes, each second.
-fn drive(load: &mut Load, begun: Instant, seconds: u32) -> Result<Tally, Box<dyn Error>> {
+fn drive(load: &mut Load, begun: Instant, seconds: u16) -> Result<Tally, Box<dyn Error>> {
     let live = io::stdout().is_terminal();
     let mut total = Tally::new()?;
     for second in 1..=seconds {
