@@ -33,7 +33,8 @@ fn the_sum_of_lengths_does_not_wrap() {
     ] {
         for role in [Role::Server, Role::Client] {
             for setup in setups(role, limits) {
-                for len in [(1_u64 << 63) - 1, 1 << 63, u64::MAX, u64::MAX - 8] {
+                let lengths = [(1_u64 << 63) - 1, 1 << 63, u64::MAX, u64::MAX - 8];
+                for len in lengths.into_iter().take(if cfg!(miri) { 1 } else { 4 }) {
                     let length = [&[127], &len.to_be_bytes()[..]].concat();
                     let mut stream = frame(role, 0x02, b"ten bytes.");
                     stream.extend(frame_with(role, 0x80, &length, b"and more"));
@@ -66,11 +67,12 @@ fn a_length_beyond_63_bits_ends_the_connection() {
 /// undici: there was no limit to continuation frames.
 #[test]
 fn fragments_cost_what_they_carry() {
-    let limits = Limits { fragments_per_message_max: 1_000, ..Limits::default() };
+    const FRAGMENTS: u32 = if cfg!(miri) { 30 } else { 1_000 };
+    let limits = Limits { fragments_per_message_max: FRAGMENTS, ..Limits::default() };
     for role in [Role::Server, Role::Client] {
         for payload in [&b""[..], b"x"] {
             let mut stream = frame(role, 0x01, payload);
-            (1..1_000).for_each(|_| stream.extend(frame(role, 0x00, payload)));
+            (1..FRAGMENTS).for_each(|_| stream.extend(frame(role, 0x00, payload)));
             let setup = Setup { limits, ..setup(role) };
             let mut codec = match role {
                 Role::Server => Codec::server(limits),
@@ -203,41 +205,6 @@ fn what_leaves_was_written() {
             assert_eq!(answers(role, &out), expected);
         }
     }
-}
-
-/// fastwebsockets#42: all connections had one buffer for what they received, and a reader saw what
-/// was another's. Here they share a codec, and no state.
-#[test]
-fn connections_of_one_codec_see_only_their_own() {
-    let mut codec = Codec::server(Limits::default());
-    let streams: Vec<Vec<u8>> = (b'a'..=b'h')
-        .map(|letter| {
-            let mut stream = frame(Role::Server, 0x01, &[letter; 200]);
-            stream.extend(frame(Role::Server, 0x89, &[letter; 9]));
-            stream.extend(frame(Role::Server, 0x80, &[letter; 70_000]));
-            stream
-        })
-        .collect();
-    let pieces = if cfg!(miri) { 20_000 } else { 333 };
-    let mut connections: Vec<_> = streams.iter().map(|_| (Connection::new(), Vec::new())).collect();
-    let mut whole = 0;
-    for from in (0..streams[0].len()).step_by(pieces) {
-        for (stream, (connection, out)) in streams.iter().zip(&mut connections) {
-            let own = stream[8] ^ super::replay::KEY[0];
-            let mut bytes = stream[from..stream.len().min(from + pieces)].to_vec();
-            let mut input = &mut bytes[..];
-            while let Some(event) = connection.receive(&mut codec, &mut input, out).unwrap() {
-                let payload = match &event {
-                    Event::Message(message) => message.as_bytes(),
-                    Event::Ping(payload) => payload,
-                    other => panic!("{other:?}"),
-                };
-                assert!(payload.iter().all(|byte| *byte == own));
-                whole += payload.len();
-            }
-        }
-    }
-    assert_eq!(whole, 8 * (70_200 + 9));
 }
 
 /// sockudo-ws 1.4.3 and RUSTSEC-2022-0022, hyper: words read where none may be, memory read that

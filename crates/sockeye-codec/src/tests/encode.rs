@@ -10,7 +10,7 @@ const SIZES: [usize; 12] = [0, 1, 2, 125, 126, 127, 128, 4_096, 65_535, 65_536, 
 /// The frames of a server are what a client of the tests expects, and the other way round.
 #[test]
 fn messages_of_every_form_of_the_length() {
-    for len in SIZES.into_iter().filter(|len| !cfg!(miri) || *len < 70_000) {
+    for len in SIZES.into_iter().filter(|len| !cfg!(miri) || *len < 1_000) {
         let payload = vec![b'x'; len];
         let text = str::from_utf8(&payload).expect("ASCII");
         for (message, first) in [(Message::Text(text), 0x81), (Message::Binary(&payload), 0x82)] {
@@ -79,7 +79,8 @@ fn control_frames_have_at_most_125_bytes() {
 #[test]
 fn close_frames_that_may_not_be_sent() {
     let mut out = Vec::new();
-    for code in (0..1000).chain([1004, 1005, 1006, 1015]).chain(1016..3000).chain(5000..=u16::MAX) {
+    let codes = (0..1000).chain([1004, 1005, 1006, 1015]).chain(1016..3000).chain(5000..=u16::MAX);
+    for code in codes.step_by(if cfg!(miri) { 99 } else { 1 }) {
         let mut connection = Connection::new();
         let result = connection.close(CloseCode(code), "", None, &mut out);
         assert_eq!(result, Err(SendError::InvalidClose), "{code}");

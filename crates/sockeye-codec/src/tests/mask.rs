@@ -93,7 +93,7 @@ fn appending_masks_what_it_appends() {
 
 #[test]
 fn the_short_way_knows_ascii() {
-    for len in 0..=64 {
+    for len in (0..=64).step_by(if cfg!(miri) { 7 } else { 1 }) {
         for high in (0..len).map(Some).chain([None]) {
             let mut plain = vec![b'a'; len];
             if let Some(high) = high {
