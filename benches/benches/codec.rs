@@ -176,6 +176,9 @@ fn short_frames(criterion: &mut Criterion) {
     for (name, text, count) in [
         ("text-32", texts::ascii(32), 1),
         ("text-32-x64", texts::ascii(32), 64),
+        ("text-100", texts::ascii(100), 1),
+        ("text-64", texts::ascii(64), 1),
+        ("mixed-64", texts::mixed(64), 1),
         ("mixed-32", texts::mixed(32), 1),
         ("mixed-100", texts::mixed(100), 1),
         ("mixed-200", texts::mixed(200), 1),

@@ -12,10 +12,11 @@ use core::arch::x86_64::{
     _mm256_permute2x128_si256, _mm256_set1_epi8, _mm256_set1_epi32, _mm256_setzero_si256,
     _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_storeu_si256, _mm256_subs_epu8,
     _mm256_testz_si256, _mm256_xor_si256, _mm512_alignr_epi8, _mm512_alignr_epi32,
-    _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_loadu_si512, _mm512_movepi8_mask,
-    _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setzero_si512,
-    _mm512_shuffle_epi8, _mm512_srli_epi16, _mm512_storeu_si512, _mm512_subs_epu8,
-    _mm512_test_epi8_mask, _mm512_xor_si512,
+    _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_loadu_si512, _mm512_mask_storeu_epi8,
+    _mm512_maskz_loadu_epi8, _mm512_maskz_mov_epi8, _mm512_movepi8_mask, _mm512_or_si512,
+    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_epi8,
+    _mm512_srli_epi16, _mm512_storeu_si512, _mm512_subs_epu8, _mm512_test_epi8_mask,
+    _mm512_xor_si512,
 };
 
 use super::{portable, x86};
@@ -25,7 +26,7 @@ use crate::utf8;
 const CHUNK_BYTES: usize = 64;
 /// What the fast way out for ASCII looks at together, where there is as much.
 const BLOCK_BYTES: usize = 256;
-/// A sequence that the text ends in has at most so many bytes, and may be held back.
+/// A sequence that the text ends in, but not whole, has at most so many bytes.
 const OPEN_BYTES_MAX: usize = 3;
 
 /// A lead byte without a continuation behind it.
@@ -96,6 +97,13 @@ trait Vector: Copy {
     const BYTES: usize;
     unsafe fn load(from: *const u8) -> Self;
     unsafe fn store(self, to: *mut u8);
+    /// The first `count` bytes of a chunk, unmasked where they go; zeros behind them.
+    unsafe fn unmask_first<const N: usize>(
+        to: *mut u8,
+        from: *const u8,
+        count: usize,
+        key: u32,
+    ) -> [Self; N];
     unsafe fn splat(byte: u8) -> Self;
     unsafe fn splat_key(key: u32) -> Self;
     /// A table for `lookup`.
@@ -121,7 +129,7 @@ macro_rules! vector {
         $vector:ty, $bytes:literal, $self:ident, $other:ident,
         $load:ident, $store:ident, $splat:ident, $splat_key:ident, $table:ident, $zero:ident,
         $xor:ident, $or:ident, $and:ident, $shift:ident, $shuffle:ident, $subtract:ident,
-        $lanes:expr, $align:ident, $is_ascii:expr, $is_zero:expr
+        $lanes:expr, $align:ident, $is_ascii:expr, $is_zero:expr, $unmask_first:ident
     ) => {
         // SAFETY: of every block below: the caller's word for the instructions and for the bytes.
         impl Vector for $vector {
@@ -135,6 +143,16 @@ macro_rules! vector {
             unsafe fn store(self, to: *mut u8) {
                 // SAFETY: as said above.
                 unsafe { $store(to.cast(), self) }
+            }
+            #[inline(always)]
+            unsafe fn unmask_first<const N: usize>(
+                to: *mut u8,
+                from: *const u8,
+                count: usize,
+                key: u32,
+            ) -> [Self; N] {
+                // SAFETY: as said above.
+                unsafe { $unmask_first(to, from, count, key) }
             }
             #[inline(always)]
             unsafe fn splat(byte: u8) -> Self {
@@ -218,7 +236,7 @@ vector! {
     _mm512_broadcast_i32x4, _mm512_setzero_si512, _mm512_xor_si512, _mm512_or_si512,
     _mm512_and_si512, _mm512_srli_epi16, _mm512_shuffle_epi8, _mm512_subs_epu8,
     _mm512_alignr_epi32::<12>(self, previous), _mm512_alignr_epi8,
-    _mm512_movepi8_mask(self) == 0, _mm512_test_epi8_mask(self, self) == 0
+    _mm512_movepi8_mask(self) == 0, _mm512_test_epi8_mask(self, self) == 0, unmask_first_512
 }
 
 vector! {
@@ -227,7 +245,51 @@ vector! {
     _mm256_broadcastsi128_si256, _mm256_setzero_si256, _mm256_xor_si256, _mm256_or_si256,
     _mm256_and_si256, _mm256_srli_epi16, _mm256_shuffle_epi8, _mm256_subs_epu8,
     _mm256_permute2x128_si256::<0x21>(previous, self), _mm256_alignr_epi8,
-    _mm256_movemask_epi8(self) == 0, _mm256_testz_si256(self, self) == 1
+    _mm256_movemask_epi8(self) == 0, _mm256_testz_si256(self, self) == 1, unmask_first_256
+}
+
+/// See [`Vector::unmask_first`]: by masks.
+///
+/// # Safety
+/// `count` bytes, less than 64, are readable and writable; the processor has AVX-512 with BW.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn unmask_first_512<const N: usize>(
+    to: *mut u8,
+    from: *const u8,
+    count: usize,
+    key: u32,
+) -> [__m512i; N] {
+    let first = (1 << count) - 1;
+    // SAFETY: the caller's word; what the mask leaves out is not touched.
+    let plain = unsafe {
+        let masked = _mm512_maskz_loadu_epi8(first, from.cast());
+        let plain = _mm512_xor_si512(masked, _mm512_set1_epi32(key.cast_signed()));
+        _mm512_mask_storeu_epi8(to.cast(), first, plain);
+        _mm512_maskz_mov_epi8(first, plain)
+    };
+    [plain; N]
+}
+
+/// See [`Vector::unmask_first`]: through memory, since AVX2 has no masks for bytes.
+///
+/// # Safety
+/// `count` bytes, less than 64, are readable and writable; the processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn unmask_first_256<const N: usize>(
+    to: *mut u8,
+    from: *const u8,
+    count: usize,
+    key: u32,
+) -> [__m256i; N] {
+    let mut chunk = [0; CHUNK_BYTES];
+    // SAFETY: the caller's word, and the chunk has more bytes than that and `N` vectors.
+    unsafe {
+        portable::xor(to, from, count, key);
+        chunk.as_mut_ptr().copy_from_nonoverlapping(to, count);
+        load(chunk.as_ptr())
+    }
 }
 
 /// The state of the check.
@@ -329,6 +391,8 @@ unsafe fn unmask<V: Vector, const N: usize, const M: usize>(
     // SAFETY: every access to `dst` and `src` ends at or before `len`, for which the caller
     // vouches, as for the instructions; slices of `dst` are made of what has been written.
     unsafe {
+        let (open, may_go_on) = if may_end_open { open_at_end(src, len, key) } else { (0, true) };
+        let whole = len - open;
         let mut utf8 = Utf8::<V>::new();
         let aligned = dst.align_offset(CHUNK_BYTES);
         let head = if len >= x86::ALIGN_BYTES_MIN { aligned } else { 0 };
@@ -340,10 +404,8 @@ unsafe fn unmask<V: Vector, const N: usize, const M: usize>(
             chunk[CHUNK_BYTES - head..].copy_from_slice(std::slice::from_raw_parts(dst, head));
             utf8.push(load::<V, N>(chunk.as_ptr()));
         }
-        // Whole chunks, but for what may be held back at the end.
-        let body = (len - head).saturating_sub(OPEN_BYTES_MAX) / CHUNK_BYTES * CHUNK_BYTES;
         let wide = V::splat_key(turned);
-        let (mut at, end) = (head, head + body);
+        let (mut at, end) = (head, head + (whole - head) / CHUNK_BYTES * CHUNK_BYTES);
         while at + BLOCK_BYTES <= end {
             utf8.push(unmask_some::<V, M>(dst.add(at), src.add(at), wide));
             at += BLOCK_BYTES;
@@ -352,18 +414,28 @@ unsafe fn unmask<V: Vector, const N: usize, const M: usize>(
             utf8.push(unmask_some::<V, N>(dst.add(at), src.add(at), wide));
             at += CHUNK_BYTES;
         }
-        portable::xor(dst.add(at), src.add(at), len - at, turned);
-        let rest = std::slice::from_raw_parts(dst.add(at), len - at);
-        let open = if may_end_open { utf8::open_tail(rest) } else { 0 };
-        let (whole, tail) = rest.split_at(rest.len() - open);
-        for piece in whole.chunks(CHUNK_BYTES) {
-            let mut chunk = [0; CHUNK_BYTES];
-            chunk[..piece.len()].copy_from_slice(piece);
-            utf8.push(load::<V, N>(chunk.as_ptr()));
+        if at < whole {
+            utf8.push(V::unmask_first::<N>(dst.add(at), src.add(at), whole - at, turned));
         }
-        let valid = utf8.is_valid() && (open == 0 || utf8::may_become_char(tail));
-        valid.then_some(open)
+        portable::xor(dst.add(whole), src.add(whole), open, x86::turn(key, whole));
+        (may_go_on && utf8.is_valid()).then_some(open)
     }
+}
+
+/// How many bytes at the end of a masked text belong to a sequence that it does not hold whole, and
+/// whether something makes a character of them.
+///
+/// # Safety
+/// `len` bytes are readable.
+unsafe fn open_at_end(src: *const u8, len: usize, key: u32) -> (usize, bool) {
+    let mut end = [0; OPEN_BYTES_MAX];
+    let count = len.min(OPEN_BYTES_MAX);
+    let at = len - count;
+    // SAFETY: the caller's word, and the array has as many bytes.
+    unsafe { portable::xor(end.as_mut_ptr(), src.add(at), count, x86::turn(key, at)) };
+    let end = &end[..count];
+    let open = utf8::open_tail(end);
+    (open, utf8::may_become_char(&end[count - open..]))
 }
 
 /// # Safety

@@ -17,15 +17,21 @@ pub(crate) fn unmask_text(payload: &mut [u8], key: MaskingKey) -> Option<&str> {
     if payload.len() > SHORT_BYTES_MAX {
         return unmask_long_text(payload, key);
     }
-    if !mask::apply_short(payload, key) {
-        return if payload.len() > SHORT_MIXED_BYTES_MAX {
-            unmask_long_text(payload, NO_KEY)
-        } else {
-            std::str::from_utf8(payload).ok()
-        };
+    if !mask::apply_short(payload, key) && !is_valid_short(payload) {
+        return None;
     }
-    // SAFETY: no byte has its high bit set: it is ASCII, and that is UTF-8.
+    // SAFETY: no byte has its high bit set, and ASCII is UTF-8; or it was validated.
     Some(unsafe { std::str::from_utf8_unchecked(payload) })
+}
+
+/// Of a text that is not masked. Not inlined: most short texts are ASCII.
+#[inline(never)]
+fn is_valid_short(payload: &mut [u8]) -> bool {
+    if payload.len() > SHORT_MIXED_BYTES_MAX {
+        unmask_long_text(payload, NO_KEY).is_some()
+    } else {
+        std::str::from_utf8(payload).is_ok()
+    }
 }
 
 #[inline(never)]
