@@ -165,7 +165,8 @@ fn every_implementation_at_the_edges_of_its_blocks() {
     let edges = if cfg!(miri) { vec![64] } else { vec![64, 128, BLOCK, BLOCK + 64, 2 * BLOCK] };
     for set in instruction_sets() {
         for edge in &edges {
-            for len in [*edge, edge + 1, edge + 3, edge + 70] {
+            let lengths = [edge + 3, edge + 70, *edge, edge + 1];
+            for len in lengths.into_iter().take(if cfg!(miri) { 2 } else { 4 }) {
                 for at in (edge - 6..(edge + 4).min(len)).chain([0, len - 1]) {
                     // ASCII but for one thing, so that whole blocks are passed over.
                     for thing in ["", "\u{e4}", "\u{20ac}", "\u{1f41f}", "\u{1f41f}\u{e4}"] {
