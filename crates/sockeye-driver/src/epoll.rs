@@ -8,22 +8,18 @@ use std::io::{self, ErrorKind, Read};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::event::Event;
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token};
 
-use crate::outbuf::Outbuf;
-use crate::slots::{ConnId, Slots};
+use crate::outbuf::Block;
+use crate::slots::ConnId;
+use crate::sockets::{self, Listener, Outgoing, Port, SocketTx, flag};
 use crate::{Closed, Config, Driver, Sink, Waker};
 
-mod accept;
-mod send;
 #[cfg(test)]
 mod tests;
-
-use accept::Listener;
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -42,57 +38,36 @@ pub struct Epoll {
 }
 
 /// The sending half of [`Epoll`].
-#[derive(Debug)]
-pub struct EpollTx {
-    config: Config,
-    registry: Registry,
-    now: Instant,
-    connections: Slots<Connection>,
-    block: Vec<u8>,
-    listener: Option<Listener>,
-    /// Connections that may have more to read although epoll will not say so again: their budget
-    /// was used up, or they were paused.
-    due: Vec<ConnId>,
-    /// Connections that were found dead while sending; the sink hears of it within the turn.
-    dead: Vec<(ConnId, Closed)>,
-}
+pub type EpollTx = SocketTx<Registry, ()>;
+type Connection = sockets::Connection<()>;
 
-/// 16 bytes, so that an idle connection costs little.
-#[derive(Debug)]
-struct Connection {
-    stream: TcpStream,
-    flags: u8,
-    /// What the kernel did not take.
-    backlog: Option<Box<Outbuf>>,
-}
+/// A socket is registered once, and sends happen at once.
+impl Port for Registry {
+    type State = ();
 
-/// The flags of a connection.
-mod flag {
-    /// A connect is under way.
-    pub(super) const CONNECTING: u8 = 1;
-    /// Inbound pause.
-    pub(super) const PAUSED: u8 = 2;
-    /// Closed gracefully: what comes in is discarded.
-    pub(super) const CLOSING: u8 = 4;
-    /// The peer's FIN came while a graceful close still had bytes to send.
-    pub(super) const EOF: u8 = 8;
-    /// Broken; waits in `dead` to be reported.
-    pub(super) const DEAD: u8 = 16;
-    /// The backlog has been above the low mark since the sink last heard that it drained.
-    pub(super) const ABOVE_LOW_MARK: u8 = 32;
-    /// The peer's FIN is known to be on its way: a short read does not mean that nothing follows.
-    pub(super) const READ_TO_END: u8 = 64;
-    /// In the list of those to be read from without a word of epoll.
-    pub(super) const DUE: u8 = 128;
-}
-
-impl Connection {
-    const fn is(&self, flags: u8) -> bool {
-        self.flags & flags != 0
+    fn watch(&mut self, id: ConnId, connection: &mut Connection) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.register(&mut connection.stream, Token(id.to_bits() as usize), interest)
     }
 
-    fn backlog_bytes(&self) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| backlog.len())
+    fn connected(&mut self, _id: ConnId, _connection: &mut Connection) {}
+
+    fn await_room(&mut self, _id: ConnId, _connection: &mut Connection) {}
+
+    fn pause(&mut self, _id: ConnId, _connection: &mut Connection) {}
+
+    fn unwatch(&mut self, _id: ConnId, _connection: &mut Connection) {}
+
+    fn unlisten(&mut self, _listener: &Listener) {}
+
+    #[inline]
+    fn defer(&mut self, _id: ConnId, _to: &mut Connection, _bytes: &mut Outgoing<'_>) -> bool {
+        false
+    }
+
+    #[inline]
+    fn take_deferred(&mut self, _connection: &mut Connection) -> Option<Block> {
+        None
     }
 }
 
@@ -111,26 +86,8 @@ impl Epoll {
             receive_buffer: vec![0; config.receive_buffer_bytes.max(1)].into_boxed_slice(),
             due: Vec::new(),
             waker,
-            tx: EpollTx {
-                config,
-                registry,
-                now: Instant::now(),
-                connections: Slots::new(),
-                block: Vec::new(),
-                listener: None,
-                due: Vec::new(),
-                dead: Vec::new(),
-            },
+            tx: SocketTx::new(config, registry),
         })
-    }
-
-    /// How long the kernel may let us sleep.
-    fn timeout(&self, until: Option<Instant>) -> Option<Duration> {
-        let until = match (until, self.next_deadline()) {
-            (Some(until), Some(deadline)) => until.min(deadline),
-            (until, deadline) => until.or(deadline)?,
-        };
-        Some(until.saturating_duration_since(Instant::now()))
     }
 
     /// Receives from one connection what there is, up to its budget.
@@ -212,7 +169,7 @@ impl Driver for Epoll {
     type Tx = EpollTx;
 
     fn turn<S: Sink<EpollTx>>(&mut self, until: Option<Instant>, sink: &mut S) -> io::Result<()> {
-        let timeout = self.timeout(until);
+        let timeout = self.tx.timeout(until);
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => self.events.clear(),
             result => result?,
@@ -249,7 +206,7 @@ impl Driver for Epoll {
     fn listen(&mut self, listener: TcpListener) -> io::Result<()> {
         listener.set_nonblocking(true)?;
         let mut listener = mio::net::TcpListener::from_std(listener);
-        self.tx.registry.register(&mut listener, LISTENER, Interest::READABLE)?;
+        self.tx.port.register(&mut listener, LISTENER, Interest::READABLE)?;
         self.tx.listener = Some(Listener::new(listener));
         Ok(())
     }
@@ -260,14 +217,10 @@ impl Driver for Epoll {
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.tx.registry.as_fd()
+        self.tx.port.as_fd()
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let tx = &self.tx;
-        if !tx.due.is_empty() || !tx.dead.is_empty() {
-            return Some(tx.now);
-        }
-        tx.listener.as_ref().and_then(Listener::due_at)
+        self.tx.next_deadline()
     }
 }

@@ -32,6 +32,10 @@ mod epoll;
 mod net;
 mod outbuf;
 mod slots;
+mod sockets;
+#[cfg(test)]
+mod suite;
+mod uring;
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener};
@@ -44,6 +48,7 @@ use bytes::Bytes;
 pub use epoll::{Epoll, EpollTx};
 pub use net::Bound;
 pub use slots::{ConnId, SideTable};
+pub use uring::{Uring, UringTx};
 
 /// A backend: waits for the kernel, moves the bytes.
 pub trait Driver {

@@ -12,14 +12,15 @@ const BLOCK_BYTES: usize = 64 << 10;
 /// Blocks in one `writev`.
 const PARTS_MAX: usize = 64;
 
+/// Bytes of our own, or shared with other connections.
 #[derive(Debug)]
-enum Block {
+pub enum Block {
     Owned(Vec<u8>),
     Shared(Bytes),
 }
 
 impl Block {
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Owned(bytes) => bytes,
             Self::Shared(bytes) => bytes,

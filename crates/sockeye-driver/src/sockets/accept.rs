@@ -4,43 +4,42 @@ use std::io::{self, ErrorKind};
 use std::time::Instant;
 
 use mio::net::{TcpListener, TcpStream};
-use mio::{Interest, Token};
 
-use super::{Connection, EpollTx, flag};
+use super::{Connection, Port, SocketTx, flag};
 use crate::slots::ConnId;
 use crate::{Closed, Sink};
 
 /// A listener, and when to ask it.
 #[derive(Debug)]
-pub(super) struct Listener {
-    socket: TcpListener,
-    /// It may have more: epoll says so only once.
+pub struct Listener {
+    pub(crate) socket: TcpListener,
+    /// It may have more: the kernel says so only once.
     ready: bool,
     /// Not before this: there was no file descriptor for the last connection.
     backoff_until: Option<Instant>,
 }
 
 impl Listener {
-    pub(super) const fn new(socket: TcpListener) -> Self {
+    pub(crate) const fn new(socket: TcpListener) -> Self {
         Self { socket, ready: true, backoff_until: None }
     }
 
-    /// When to look at it although epoll is silent.
-    pub(super) fn due_at(&self) -> Option<Instant> {
+    /// When to look at it although the kernel is silent.
+    pub(crate) fn due_at(&self) -> Option<Instant> {
         // A time long past: at once.
         self.ready.then(|| self.backoff_until.unwrap_or_else(Instant::now))
     }
 }
 
-impl EpollTx {
-    pub(super) fn handle_listener_ready(&mut self) {
+impl<P: Port> SocketTx<P, P::State> {
+    pub(crate) fn handle_listener_ready(&mut self) {
         if let Some(listener) = &mut self.listener {
             listener.ready = true;
         }
     }
 
     /// Accepts what there is, up to the turn's budget.
-    pub(super) fn accept<S: Sink<Self>>(&mut self, sink: &mut S) {
+    pub(crate) fn accept<S: Sink<Self>>(&mut self, sink: &mut S) {
         for _ in 0..self.config.accept_budget {
             // Asked anew each time: the sink may have stopped the listener.
             let Some(listener) = &mut self.listener else { return };
@@ -87,16 +86,12 @@ impl EpollTx {
         }
     }
 
-    /// The only time epoll is told of a connection.
-    pub(super) fn register(&mut self, stream: TcpStream, flags: u8) -> io::Result<ConnId> {
-        let id = self.connections.insert(Connection { stream, flags, backlog: None });
-        let interest = Interest::READABLE | Interest::WRITABLE;
+    /// Takes a socket in: from now on it is watched.
+    pub(crate) fn register(&mut self, stream: TcpStream, flags: u8) -> io::Result<ConnId> {
+        let connection = Connection { stream, flags, state: P::State::default(), backlog: None };
+        let id = self.connections.insert(connection);
         if let Some(connection) = self.connections.get_mut(id)
-            && let Err(error) = self.registry.register(
-                &mut connection.stream,
-                Token(id.to_bits() as usize),
-                interest,
-            )
+            && let Err(error) = self.port.watch(id, connection)
         {
             self.connections.remove(id);
             return Err(error);
@@ -105,7 +100,7 @@ impl EpollTx {
     }
 
     /// The first news of a connect. Returns whether the connection is there.
-    pub(super) fn handle_connecting<S: Sink<Self>>(&mut self, id: ConnId, sink: &mut S) -> bool {
+    pub(crate) fn handle_connecting<S: Sink<Self>>(&mut self, id: ConnId, sink: &mut S) -> bool {
         let Some(connection) = self.connections.get_mut(id) else { return false };
         let stream = &connection.stream;
         let connected = match stream.take_error() {
@@ -115,6 +110,7 @@ impl EpollTx {
         match connected.and_then(|()| stream.set_nodelay(true)) {
             Ok(()) => {
                 connection.flags &= !flag::CONNECTING;
+                self.port.connected(id, connection);
                 if !connection.is(flag::CLOSING) {
                     sink.connected(self, id);
                 } else if connection.backlog.is_none() {

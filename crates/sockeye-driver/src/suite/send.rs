@@ -39,7 +39,7 @@ fn send_somehow<T: Tx>(tx: &mut T, id: ConnId, random: &mut Random, expected: &m
 }
 
 /// Promise 4, where the kernel takes everything at once.
-pub(super) fn sends_of_all_kinds_leave_in_order<D: Driver>(make: Make<D>) {
+pub(crate) fn sends_of_all_kinds_leave_in_order<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, config());
     let (id, mut peer) = rig.join();
     let mut random = Random(1);
@@ -53,7 +53,7 @@ pub(super) fn sends_of_all_kinds_leave_in_order<D: Driver>(make: Make<D>) {
 
 /// Promises 4 and 7, where bytes wait: none is lost and none overtakes another, also not those that
 /// are sent while the peer reads.
-pub(super) fn sends_of_all_kinds_wait_in_order<D: Driver>(make: Make<D>) {
+pub(crate) fn sends_of_all_kinds_wait_in_order<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, config());
     let (id, mut peer) = rig.join();
     let mut random = Random(2);
@@ -77,7 +77,7 @@ pub(super) fn sends_of_all_kinds_wait_in_order<D: Driver>(make: Make<D>) {
 }
 
 /// Promise 7: once bytes wait, whatever is sent waits as well, and each method says how many do.
-pub(super) fn the_backlog_is_what_the_kernel_left<D: Driver>(make: Make<D>) {
+pub(crate) fn the_backlog_is_what_the_kernel_left<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, config());
     let (id, mut peer) = rig.join();
     assert_eq!(rig.tx().backlog_bytes(id), 0);
@@ -108,7 +108,7 @@ pub(super) fn the_backlog_is_what_the_kernel_left<D: Driver>(make: Make<D>) {
 
 /// `drained`: once each time that the backlog was above the mark and has fallen to it, not earlier
 /// and not again when it falls to nothing.
-pub(super) fn drained_is_told_once_each_time<D: Driver>(make: Make<D>) {
+pub(crate) fn drained_is_told_once_each_time<D: Driver>(make: Make<D>) {
     // Much more than the kernel takes at a time, both above the mark and below it.
     const LOW_BYTES: usize = 8 << 20;
     let mut rig = Rig::new(make, Config { backlog_low_bytes: LOW_BYTES, ..Config::default() });
@@ -132,7 +132,7 @@ pub(super) fn drained_is_told_once_each_time<D: Driver>(make: Make<D>) {
 }
 
 /// `drained`: a backlog that was never above the mark is nothing to speak of.
-pub(super) fn a_backlog_that_stayed_low_does_not_drain<D: Driver>(make: Make<D>) {
+pub(crate) fn a_backlog_that_stayed_low_does_not_drain<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config { backlog_low_bytes: 64 << 20, ..Config::default() });
     let (id, mut peer) = rig.join();
     let sent = rig.fill(id, 1 << 20);
@@ -143,7 +143,7 @@ pub(super) fn a_backlog_that_stayed_low_does_not_drain<D: Driver>(make: Make<D>)
 }
 
 /// `write`: more parts than one call of the kernel takes; nothing else wakes what was left.
-pub(super) fn any_number_of_parts_leaves<D: Driver>(make: Make<D>) {
+pub(crate) fn any_number_of_parts_leaves<D: Driver>(make: Make<D>) {
     for count in [1, 2, 1_023, 1_024, 1_025, 5_000] {
         let mut rig = Rig::new(make, config());
         let (id, mut peer) = rig.join();
@@ -159,7 +159,7 @@ pub(super) fn any_number_of_parts_leaves<D: Driver>(make: Make<D>) {
 }
 
 /// All methods, with nothing to send.
-pub(super) fn nothing_is_no_send<D: Driver>(make: Make<D>) {
+pub(crate) fn nothing_is_no_send<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, config());
     let (id, mut peer) = rig.join();
     let tx = rig.tx();
@@ -175,7 +175,7 @@ pub(super) fn nothing_is_no_send<D: Driver>(make: Make<D>) {
 }
 
 /// `send_shared`: the same bytes to several connections, of which some have bytes that wait.
-pub(super) fn shared_bytes_reach_fast_and_slow<D: Driver>(make: Make<D>) {
+pub(crate) fn shared_bytes_reach_fast_and_slow<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, config());
     let mut all: Vec<(ConnId, Peer, Vec<u8>)> = Vec::new();
     for n in 0..6 {
@@ -197,13 +197,13 @@ pub(super) fn shared_bytes_reach_fast_and_slow<D: Driver>(make: Make<D>) {
 
 /// Promises 2 and 6: a send that finds the connection broken says nothing; the turn does, once, and
 /// sends in between do nothing.
-pub(super) fn a_connection_that_breaks_under_a_send_is_told_once<D: Driver>(make: Make<D>) {
+pub(crate) fn a_connection_that_breaks_under_a_send_is_told_once<D: Driver>(make: Make<D>) {
     for waiting in [0, 1 << 20] {
         let mut rig = Rig::new(make, config());
         let (id, peer) = rig.join();
         rig.tx().write(id, &[IoSlice::new(b"never read")]);
         rig.fill(id, waiting);
-        peer.reset();
+        peer.reset(&mut rig);
         let patience = Patience::new();
         while rig.seen.end(id).is_none() {
             patience.check("the end");

@@ -10,7 +10,7 @@ use crate::{Close, Config, ConnId, Driver, Tx};
 
 /// Promises 6 and 7: what waits is sent, then FIN; `closed` comes when the peer's FIN has come and
 /// not before. That the backlog drains is not told any more.
-pub(super) fn a_graceful_close_sends_all_that_waits_and_then_fin<D: Driver>(make: Make<D>) {
+pub(crate) fn a_graceful_close_sends_all_that_waits_and_then_fin<D: Driver>(make: Make<D>) {
     for waiting in [0, 1, 24 << 20] {
         let mut rig = Rig::new(make, Config { backlog_low_bytes: 8 << 20, ..Config::default() });
         let (id, mut peer) = rig.join();
@@ -31,7 +31,7 @@ pub(super) fn a_graceful_close_sends_all_that_waits_and_then_fin<D: Driver>(make
 
 /// `Close::Graceful`: bytes that nobody has read are discarded, and so are those that come later.
 /// None of them is a reason to reset the connection, which would cost the peer our last bytes.
-pub(super) fn a_graceful_close_resets_nothing_that_was_not_read<D: Driver>(make: Make<D>) {
+pub(crate) fn a_graceful_close_resets_nothing_that_was_not_read<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config::default());
     let (id, mut peer) = rig.join();
     rig.tx().set_recv(id, false);
@@ -52,7 +52,7 @@ pub(super) fn a_graceful_close_resets_nothing_that_was_not_read<D: Driver>(make:
 }
 
 /// Promise 7: the peer's FIN may come while bytes wait; it may still read them.
-pub(super) fn a_fin_during_a_graceful_close_costs_no_bytes<D: Driver>(make: Make<D>) {
+pub(crate) fn a_fin_during_a_graceful_close_costs_no_bytes<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config::default());
     let (id, mut peer) = rig.join();
     let sent = rig.fill(id, 4 << 20);
@@ -69,7 +69,7 @@ pub(super) fn a_fin_during_a_graceful_close_costs_no_bytes<D: Driver>(make: Make
 }
 
 /// Promise 6: `closed`, once, also where the peer resets what was being closed.
-pub(super) fn a_reset_during_a_graceful_close_ends_it<D: Driver>(make: Make<D>) {
+pub(crate) fn a_reset_during_a_graceful_close_ends_it<D: Driver>(make: Make<D>) {
     for waiting in [0, 4 << 20] {
         let mut rig = Rig::new(make, Config::default());
         let (id, peer) = rig.join();
@@ -77,7 +77,7 @@ pub(super) fn a_reset_during_a_graceful_close_ends_it<D: Driver>(make: Make<D>) 
         rig.fill(id, waiting);
         rig.close(id, Close::Graceful);
         rig.fence();
-        peer.reset();
+        peer.reset(&mut rig);
         rig.turn_until("closed", |seen| seen.end(id).is_some());
         assert!(matches!(rig.seen.end(id), Some(End::Error(_))), "{:?}", rig.seen.end(id));
         rig.fence();
@@ -85,7 +85,7 @@ pub(super) fn a_reset_during_a_graceful_close_ends_it<D: Driver>(make: Make<D>) 
 }
 
 /// `Close::Graceful`: the bytes given before it are the last, and a second one changes nothing.
-pub(super) fn after_a_graceful_close_nothing_more_is_sent<D: Driver>(make: Make<D>) {
+pub(crate) fn after_a_graceful_close_nothing_more_is_sent<D: Driver>(make: Make<D>) {
     for waiting in [0, 1 << 20] {
         let mut rig = Rig::new(make, Config::default());
         let (id, mut peer) = rig.join();
@@ -113,7 +113,7 @@ pub(super) fn after_a_graceful_close_nothing_more_is_sent<D: Driver>(make: Make<
 }
 
 /// `Close::Graceful`: it discards, so there is nothing to pause, and the peer's FIN is not missed.
-pub(super) fn a_graceful_close_cannot_be_paused<D: Driver>(make: Make<D>) {
+pub(crate) fn a_graceful_close_cannot_be_paused<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config::default());
     let (id, mut peer) = rig.join();
     rig.close(id, Close::Graceful);
@@ -127,7 +127,7 @@ pub(super) fn a_graceful_close_cannot_be_paused<D: Driver>(make: Make<D>) {
 
 /// Promise 6: after an abort no call follows, and what waited is not sent. It also ends a graceful
 /// close that takes too long.
-pub(super) fn an_abort_ends_all_at_once<D: Driver>(make: Make<D>) {
+pub(crate) fn an_abort_ends_all_at_once<D: Driver>(make: Make<D>) {
     for graceful_first in [false, true] {
         let mut rig = Rig::new(make, Config::default());
         let (id, mut peer) = rig.join();
@@ -150,7 +150,7 @@ pub(super) fn an_abort_ends_all_at_once<D: Driver>(make: Make<D>) {
 
 /// Promises 3 and 6: an abort within a call about that connection; more was to come, and the sink
 /// objects to it.
-pub(super) fn an_abort_within_a_call_is_the_last_call<D: Driver>(make: Make<D>) {
+pub(crate) fn an_abort_within_a_call_is_the_last_call<D: Driver>(make: Make<D>) {
     type Is = fn(&Event) -> bool;
     let kinds: [Is; 3] = [
         |event| matches!(event, Event::Accepted(..)),
@@ -192,7 +192,7 @@ pub(super) fn an_abort_within_a_call_is_the_last_call<D: Driver>(make: Make<D>) 
 
 /// Promise 6: of many connections that end in all the ways there are, at the same time, each is
 /// told closed once, but for those aborted.
-pub(super) fn every_connection_ends_once<D: Driver>(make: Make<D>) {
+pub(crate) fn every_connection_ends_once<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config { receive_budget_bytes: 64, ..Config::default() });
     let mut random = Random(11);
     let mut told: Vec<ConnId> = Vec::new();
@@ -205,17 +205,17 @@ pub(super) fn every_connection_ends_once<D: Driver>(make: Make<D>) {
             rig.tx().write(id, &[IoSlice::new(b"bytes")]);
             match random.below(6) {
                 0 => peer.finish(),
-                1 => peer.reset(),
+                1 => peer.reset(&mut rig),
                 2 => {
                     peer.finish();
                     rig.close(id, Close::Graceful);
                 }
                 3 => {
                     rig.close(id, Close::Graceful);
-                    peer.reset();
+                    peer.reset(&mut rig);
                 }
                 4 => {
-                    peer.reset();
+                    peer.reset(&mut rig);
                     rig.tx().write(id, &[IoSlice::new(b"in vain")]);
                 }
                 _ => {

@@ -9,7 +9,7 @@ use super::rig::{ANY, End, Event, Make, Peer, Rig, assert_same, pattern};
 use crate::{Bound, Close, Config, Driver, Tx};
 
 /// `connect`: `connected`, and only then what the peer sends, who may be quick.
-pub(super) fn connected_comes_first_and_then_the_bytes<D: Driver>(make: Make<D>) {
+pub(crate) fn connected_comes_first_and_then_the_bytes<D: Driver>(make: Make<D>) {
     let listener = TcpListener::bind(ANY).unwrap();
     let address = listener.local_addr().unwrap();
     for greeting in [0, 1, 100_000] {
@@ -31,7 +31,7 @@ pub(super) fn connected_comes_first_and_then_the_bytes<D: Driver>(make: Make<D>)
 }
 
 /// Promises 4 and 7: bytes given before the connection is there wait for it, and then go first.
-pub(super) fn what_was_sent_too_early_is_sent_in_time<D: Driver>(make: Make<D>) {
+pub(crate) fn what_was_sent_too_early_is_sent_in_time<D: Driver>(make: Make<D>) {
     let listener = TcpListener::bind(ANY).unwrap();
     let mut rig = Rig::new(make, Config::default());
     rig.react(|tx, event| {
@@ -50,7 +50,7 @@ pub(super) fn what_was_sent_too_early_is_sent_in_time<D: Driver>(make: Make<D>) 
 }
 
 /// `connect`: an address that refuses is told at once or by `closed(Error)`, and not connected.
-pub(super) fn a_refused_connect_is_closed_with_an_error<D: Driver>(make: Make<D>) {
+pub(crate) fn a_refused_connect_is_closed_with_an_error<D: Driver>(make: Make<D>) {
     // Ours, so that nobody else can listen there meanwhile; and neither do we.
     let bound = Bound::new(ANY).unwrap();
     let mut rig = Rig::new(make, Config::default());
@@ -63,7 +63,7 @@ pub(super) fn a_refused_connect_is_closed_with_an_error<D: Driver>(make: Make<D>
 }
 
 /// Promise 6: of a connect that was aborted nothing is told.
-pub(super) fn an_aborted_connect_is_not_heard_of<D: Driver>(make: Make<D>) {
+pub(crate) fn an_aborted_connect_is_not_heard_of<D: Driver>(make: Make<D>) {
     let listener = TcpListener::bind(ANY).unwrap();
     let mut rig = Rig::new(make, Config::default());
     let id = rig.connect(listener.local_addr().unwrap());
@@ -78,7 +78,7 @@ pub(super) fn an_aborted_connect_is_not_heard_of<D: Driver>(make: Make<D>) {
 }
 
 /// `Close::Graceful` of a connect under way: what waits is sent, the end is told, `connected` not.
-pub(super) fn a_connect_closed_gracefully_does_not_connect<D: Driver>(make: Make<D>) {
+pub(crate) fn a_connect_closed_gracefully_does_not_connect<D: Driver>(make: Make<D>) {
     let listener = TcpListener::bind(ANY).unwrap();
     for words in ["", "last words"] {
         let mut rig = Rig::new(make, Config::default());
@@ -100,7 +100,7 @@ pub(super) fn a_connect_closed_gracefully_does_not_connect<D: Driver>(make: Make
 }
 
 /// `set_recv` before the connection is there: it holds, and nothing is received before `connected`.
-pub(super) fn resumed_while_connecting<D: Driver>(make: Make<D>) {
+pub(crate) fn resumed_while_connecting<D: Driver>(make: Make<D>) {
     let listener = TcpListener::bind(ANY).unwrap();
     let mut rig = Rig::new(make, Config::default());
     let id = rig.connect(listener.local_addr().unwrap());

@@ -22,7 +22,7 @@ fn received_bytes(events: &[Event], of: ConnId) -> usize {
 
 /// Promise 1, and the order of what one connection receives: all that a peer sends is lent, in its
 /// order, whatever its size is to the buffer's and the budget's.
-pub(super) fn all_bytes_arrive_in_order<D: Driver>(make: Make<D>) {
+pub(crate) fn all_bytes_arrive_in_order<D: Driver>(make: Make<D>) {
     for config in [small(), Config::default()] {
         let mut rig = Rig::new(make, config);
         let (id, mut peer) = rig.join();
@@ -40,7 +40,7 @@ pub(super) fn all_bytes_arrive_in_order<D: Driver>(make: Make<D>) {
 
 /// Promises 1 and 6: FIN is `closed(Eof)`, once, behind the last byte, also where both came in one
 /// piece and where the bytes end with the buffer or the budget.
-pub(super) fn fin_is_told_after_the_last_byte<D: Driver>(make: Make<D>) {
+pub(crate) fn fin_is_told_after_the_last_byte<D: Driver>(make: Make<D>) {
     for len in [0, 1, 1023, 1024, 1025, 4095, 4096, 4097, 8192, 100_000] {
         let mut rig = Rig::new(make, small());
         let (id, mut peer) = rig.join();
@@ -63,12 +63,12 @@ pub(super) fn fin_is_told_after_the_last_byte<D: Driver>(make: Make<D>) {
 }
 
 /// Promise 6: a reset is `closed(Error)`, once.
-pub(super) fn a_reset_is_an_error<D: Driver>(make: Make<D>) {
+pub(crate) fn a_reset_is_an_error<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config::default());
     let (id, mut peer) = rig.join();
     rig.exchange(id, &mut peer);
     rig.tx().write(id, &[IoSlice::new(b"never read")]);
-    peer.reset();
+    peer.reset(&mut rig);
     rig.turn_until("the reset", |seen| seen.end(id).is_some());
     assert!(matches!(rig.seen.end(id), Some(End::Error(_))), "{:?}", rig.seen.end(id));
     assert_eq!(rig.tx().peer_addr(id), None, "the id is dead");
@@ -77,7 +77,7 @@ pub(super) fn a_reset_is_an_error<D: Driver>(make: Make<D>) {
 
 /// Promise 5: no turn reads more than the budget from one connection: not if it is a fraction of
 /// the buffer, not while new bytes are announced in each turn, and not by pausing and resuming.
-pub(super) fn a_turn_reads_the_budget_at_most<D: Driver>(make: Make<D>) {
+pub(crate) fn a_turn_reads_the_budget_at_most<D: Driver>(make: Make<D>) {
     const SENT_BYTES: usize = 2 << 20;
     for (buffer, budget, toggled) in [
         (1_000, 2_500, false),
@@ -117,7 +117,7 @@ pub(super) fn a_turn_reads_the_budget_at_most<D: Driver>(make: Make<D>) {
 }
 
 /// Promise 5: who sends little is served while there is still much to read from another.
-pub(super) fn a_fat_sender_keeps_nobody_waiting<D: Driver>(make: Make<D>) {
+pub(crate) fn a_fat_sender_keeps_nobody_waiting<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, small());
     let (fat, mut fat_peer) = rig.join();
     let (thin, mut thin_peer) = rig.join();
@@ -145,7 +145,7 @@ pub(super) fn a_fat_sender_keeps_nobody_waiting<D: Driver>(make: Make<D>) {
 }
 
 /// `set_recv`: nothing is received while it is off, and all of it after.
-pub(super) fn nothing_comes_while_paused_and_all_of_it_after<D: Driver>(make: Make<D>) {
+pub(crate) fn nothing_comes_while_paused_and_all_of_it_after<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, small());
     let (id, mut peer) = rig.join();
     let bytes = pattern(5, 20_000);
@@ -166,7 +166,7 @@ pub(super) fn nothing_comes_while_paused_and_all_of_it_after<D: Driver>(make: Ma
 }
 
 /// `set_recv` within `received`: that call was the last, also where more bytes are at hand.
-pub(super) fn a_pause_within_received_holds_from_then_on<D: Driver>(make: Make<D>) {
+pub(crate) fn a_pause_within_received_holds_from_then_on<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, small());
     let (id, mut peer) = rig.join();
     let pausing = Rc::new(Cell::new(true));
@@ -194,7 +194,7 @@ pub(super) fn a_pause_within_received_holds_from_then_on<D: Driver>(make: Make<D
 }
 
 /// `set_recv`: the kernel's buffers fill, and then the peer cannot send.
-pub(super) fn a_paused_peer_is_held_up_by_tcp<D: Driver>(make: Make<D>) {
+pub(crate) fn a_paused_peer_is_held_up_by_tcp<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config::default());
     let (id, mut peer) = rig.join();
     rig.tx().set_recv(id, false);
@@ -221,7 +221,7 @@ pub(super) fn a_paused_peer_is_held_up_by_tcp<D: Driver>(make: Make<D>) {
 }
 
 /// `set_recv`: bytes and FIN that came during a pause are told after it, in this order.
-pub(super) fn an_end_during_a_pause_is_noticed_after_it<D: Driver>(make: Make<D>) {
+pub(crate) fn an_end_during_a_pause_is_noticed_after_it<D: Driver>(make: Make<D>) {
     for len in [0, 10, 1024, 10_000] {
         let mut rig = Rig::new(make, small());
         let (id, mut peer) = rig.join();

@@ -34,7 +34,7 @@ const fn number(id: ConnId) -> u32 {
 
 /// Promise 3: an old id is no way to the connection that has its number now, however the old
 /// connection ended.
-pub(super) fn an_old_id_touches_nothing_of_the_new_connection<D: Driver>(make: Make<D>) {
+pub(crate) fn an_old_id_touches_nothing_of_the_new_connection<D: Driver>(make: Make<D>) {
     for abort in [false, true] {
         let mut rig = Rig::new(make, Config::default());
         let (old, peer) = rig.join();
@@ -64,7 +64,7 @@ pub(super) fn an_old_id_touches_nothing_of_the_new_connection<D: Driver>(make: M
 
 /// Promise 3: when `closed` is called the id is dead already, and its number may be given away in
 /// that very call.
-pub(super) fn the_id_is_dead_when_closed_is_called<D: Driver>(make: Make<D>) {
+pub(crate) fn the_id_is_dead_when_closed_is_called<D: Driver>(make: Make<D>) {
     let listener = TcpListener::bind(ANY).unwrap();
     let address = listener.local_addr().unwrap();
     for reset in [false, true] {
@@ -82,7 +82,7 @@ pub(super) fn the_id_is_dead_when_closed_is_called<D: Driver>(make: Make<D>) {
         });
         if reset {
             rig.tx().write(id, &[IoSlice::new(b"never read")]);
-            peer.reset();
+            peer.reset(&mut rig);
         } else {
             drop(peer);
         }
@@ -99,7 +99,7 @@ pub(super) fn the_id_is_dead_when_closed_is_called<D: Driver>(make: Make<D>) {
 }
 
 /// Promise 3: however often connections come and go, no id is used again; the sink objects to one.
-pub(super) fn no_id_comes_twice<D: Driver>(make: Make<D>) {
+pub(crate) fn no_id_comes_twice<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config::default());
     let mut random = Random(5);
     let mut inside = Vec::new();

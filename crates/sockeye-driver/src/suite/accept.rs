@@ -8,7 +8,7 @@ use super::rig::{ANY, Event, Make, Patience, Peer, Rig, crowd};
 use crate::{Config, Driver, Tx};
 
 /// `accepted`: with the peer's address, once for each peer.
-pub(super) fn the_peer_is_named<D: Driver>(make: Make<D>) {
+pub(crate) fn the_peer_is_named<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config::default());
     let peers = crowd(rig.address(), 20);
     rig.turn_until("all of them", |seen| seen.accepted().len() == peers.len());
@@ -20,7 +20,7 @@ pub(super) fn the_peer_is_named<D: Driver>(make: Make<D>) {
 }
 
 /// Promise 5: no more than the budget in one turn; the others come without a further event.
-pub(super) fn a_turn_accepts_its_budget_and_the_next_ones_the_rest<D: Driver>(make: Make<D>) {
+pub(crate) fn a_turn_accepts_its_budget_and_the_next_ones_the_rest<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config { accept_budget: 3, ..Config::default() });
     let peers = crowd(rig.address(), 20);
     let patience = Patience::new();
@@ -34,7 +34,7 @@ pub(super) fn a_turn_accepts_its_budget_and_the_next_ones_the_rest<D: Driver>(ma
 }
 
 /// `connections_max`: who comes then waits in the kernel's queue, and comes in when one leaves.
-pub(super) fn above_the_maximum_peers_wait_until_one_leaves<D: Driver>(make: Make<D>) {
+pub(crate) fn above_the_maximum_peers_wait_until_one_leaves<D: Driver>(make: Make<D>) {
     let config = Config {
         connections_max: 2,
         accept_backoff: Duration::from_millis(1),
@@ -65,7 +65,7 @@ pub(super) fn above_the_maximum_peers_wait_until_one_leaves<D: Driver>(make: Mak
 }
 
 /// `stop_listening`: the address refuses, who is inside stays.
-pub(super) fn after_stop_listening_nobody_comes_in<D: Driver>(make: Make<D>) {
+pub(crate) fn after_stop_listening_nobody_comes_in<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config::default());
     let (id, mut peer) = rig.join();
     rig.exchange(id, &mut peer);
@@ -79,7 +79,7 @@ pub(super) fn after_stop_listening_nobody_comes_in<D: Driver>(make: Make<D>) {
 }
 
 /// `stop_listening` within `accepted`: the one accepted was the last.
-pub(super) fn stop_listening_counts_within_the_turn<D: Driver>(make: Make<D>) {
+pub(crate) fn stop_listening_counts_within_the_turn<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config::default());
     rig.react(|tx, event| {
         if matches!(event, Event::Accepted(..)) {
@@ -99,7 +99,7 @@ pub(super) fn stop_listening_counts_within_the_turn<D: Driver>(make: Make<D>) {
 }
 
 /// `listen`: a listener that would block is as good as another, and takes the place of the first.
-pub(super) fn any_listener_will_do<D: Driver>(make: Make<D>) {
+pub(crate) fn any_listener_will_do<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config::default());
     let (id, mut peer) = rig.join();
     let listener = TcpListener::bind(ANY).unwrap();

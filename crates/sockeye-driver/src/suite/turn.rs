@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_millis(20);
 
 /// `turn`: with nothing to do it ends when the deadline has passed, not before, and a deadline that
 /// has passed does not keep it from telling what there is.
-pub(super) fn a_turn_ends_at_its_deadline<D: Driver>(make: Make<D>) {
+pub(crate) fn a_turn_ends_at_its_deadline<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config::default());
     rig.fence();
     rig.turn_to(Instant::now());
@@ -35,7 +35,7 @@ pub(super) fn a_turn_ends_at_its_deadline<D: Driver>(make: Make<D>) {
 }
 
 /// `now`: one time for all that a turn tells, and never an earlier one.
-pub(super) fn a_turn_has_one_time<D: Driver>(make: Make<D>) {
+pub(crate) fn a_turn_has_one_time<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config::default());
     let turn = Rc::new(Cell::new(0));
     let current = Rc::clone(&turn);
@@ -60,7 +60,7 @@ pub(super) fn a_turn_has_one_time<D: Driver>(make: Make<D>) {
 }
 
 /// `Waker`: ends a turn that waits, from another thread, whether it waits already or is about to.
-pub(super) fn a_waker_ends_a_turn_from_another_thread<D: Driver>(make: Make<D>) {
+pub(crate) fn a_waker_ends_a_turn_from_another_thread<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config::default());
     rig.fence();
     for _ in 0..50 {
@@ -74,7 +74,7 @@ pub(super) fn a_waker_ends_a_turn_from_another_thread<D: Driver>(make: Make<D>) 
 }
 
 /// `Waker::wake`: any number of calls ends one turn, and the next one waits again.
-pub(super) fn many_wakes_are_one<D: Driver>(make: Make<D>) {
+pub(crate) fn many_wakes_are_one<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config::default());
     rig.fence();
     let waker = rig.driver.waker();
@@ -136,7 +136,7 @@ impl Around {
 
 /// `as_fd`: in another loop the driver is silent while nothing happens, and readable when a
 /// connection, bytes, room to send, an end, or a wake are there to be told.
-pub(super) fn the_descriptor_is_readable_when_there_is_something_to_do<D: Driver>(make: Make<D>) {
+pub(crate) fn the_descriptor_is_readable_when_there_is_something_to_do<D: Driver>(make: Make<D>) {
     let mut rig = Rig::new(make, Config::default());
     rig.fence();
     rig.turn();
@@ -169,7 +169,7 @@ pub(super) fn the_descriptor_is_readable_when_there_is_something_to_do<D: Driver
 
 /// `next_deadline`: tells of what the descriptor does not. That is what a turn has left for
 /// others' sake, a pause that ended outside of a turn, and a listener that was left alone.
-pub(super) fn work_that_no_descriptor_tells_of_has_a_deadline<D: Driver>(make: Make<D>) {
+pub(crate) fn work_that_no_descriptor_tells_of_has_a_deadline<D: Driver>(make: Make<D>) {
     let config = Config {
         receive_budget_bytes: 10,
         connections_max: 2,

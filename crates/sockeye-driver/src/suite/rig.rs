@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::{Bound, Close, Closed, Config, ConnId, Driver, Sink, Tx};
 
 /// How a test makes its driver.
-pub(super) type Make<D> = fn(Config) -> D;
+pub(crate) type Make<D> = fn(Config) -> D;
 
 /// The system chooses the port.
 pub(super) const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -250,9 +250,14 @@ impl Peer {
         self.0.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// RST: that is what closing a socket does that has bytes which nobody read.
-    pub(super) fn reset(self) {
-        assert_eq!(self.0.peek(&mut [0]).unwrap(), 1, "there is something unread");
+    /// RST: that is what closing a socket does that has bytes which nobody read. The driver has
+    /// sent some, or does so in its next turns.
+    pub(super) fn reset<D: Driver>(mut self, rig: &mut Rig<D>) {
+        let patience = Patience::new();
+        while !matches!(self.at_once(|stream| stream.peek(&mut [0])), Ok(1)) {
+            patience.check("something unread");
+            rig.turn();
+        }
     }
 }
 

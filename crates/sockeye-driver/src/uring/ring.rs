@@ -1,0 +1,520 @@
+//! The ring, and what the sockets ask of it: entries for the kernel, sends that leave together.
+
+use std::cell::OnceCell;
+use std::io;
+use std::mem;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use io_uring::squeue::Entry;
+use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, opcode};
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::outbuf::Block;
+use crate::slots::ConnId;
+use crate::sockets::{self, Listener, Outgoing, Port, flag};
+
+/// Entries for the kernel in one system call.
+const SUBMISSIONS: u32 = 1024;
+/// What the kernel tells between two turns; beyond it multishot requests end and are begun anew.
+const COMPLETIONS: u32 = 16 << 10;
+/// Sends in one system call: it is as long as they take.
+const SENDS_AT_ONCE: usize = 512;
+/// A connection's deferred bytes grow no longer than this; what is longer is sent at once, without
+/// a copy.
+const DEFERRED_BYTES_MAX: usize = 16 << 10;
+/// Blocks kept for the sends of the next turn.
+const SPARE_BLOCKS_MAX: usize = 1024;
+/// The group of the one buffer ring.
+pub(super) const BUFFER_GROUP: u16 = 0;
+
+type Connection = sockets::Connection<State>;
+
+/// What the ring keeps for each connection: 8 bytes.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Where in [`Ring::sends`] its deferred bytes are, counted from 1; 0: nowhere.
+    deferred: u32,
+    /// A multishot receive is under way.
+    pub(super) receiving: bool,
+    /// A poll for room to send is under way.
+    pub(super) polling: bool,
+    /// Arrivals are held back for it.
+    pub(super) holding: bool,
+}
+
+impl State {
+    /// Nothing is deferred any more.
+    pub(super) const fn sent(&mut self) {
+        self.deferred = 0;
+    }
+}
+
+/// What a completion is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Op {
+    Receive,
+    Room,
+    Send,
+    Listener,
+    Waker,
+    Cancel,
+}
+
+const OPS: [Op; 6] = [Op::Receive, Op::Room, Op::Send, Op::Listener, Op::Waker, Op::Cancel];
+/// Bits of a connection's number in a completion; its generation has 32, the operation the rest.
+const INDEX_BITS: u32 = 28;
+/// More connections than this do not fit into a completion's number.
+pub(super) const CONNECTIONS_MAX: usize = 1 << INDEX_BITS;
+
+/// Operation and connection as the number that goes through the kernel.
+fn number(op: Op, id: ConnId) -> u64 {
+    let bits = id.to_bits();
+    let (generation, index) = (bits >> 32, bits & u64::from(u32::MAX));
+    (op as u64) << 60 | generation << INDEX_BITS | index
+}
+
+fn plain_number(op: Op, value: usize) -> u64 {
+    (op as u64) << 60 | value as u64
+}
+
+/// A completion, out of the ring.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Completion {
+    number: u64,
+    pub(super) result: i32,
+    pub(super) flags: u32,
+}
+
+impl Completion {
+    pub(super) fn op(self) -> Op {
+        OPS[(self.number >> 60) as usize % OPS.len()]
+    }
+
+    pub(super) fn id(self) -> ConnId {
+        let index = self.number & ((1 << INDEX_BITS) - 1);
+        let generation = self.number >> INDEX_BITS & u64::from(u32::MAX);
+        ConnId::from_bits(generation << 32 | index)
+    }
+
+    /// How many bytes a receive has brought.
+    pub(super) fn received_bytes(self) -> usize {
+        if self.op() == Op::Receive { self.outcome().unwrap_or(0) } else { 0 }
+    }
+
+    /// What it came to, as a system call would say it.
+    pub(super) fn outcome(self) -> io::Result<usize> {
+        usize::try_from(self.result).map_err(|_| io::Error::from_raw_os_error(-self.result))
+    }
+}
+
+/// A send that waits to leave with others.
+#[derive(Debug)]
+struct Send {
+    id: ConnId,
+    fd: i32,
+    /// `None`: it was taken back.
+    block: Option<Block>,
+}
+
+/// A send that the kernel did not do, or not whole.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    pub(super) id: ConnId,
+    pub(super) block: Block,
+    pub(super) sent: io::Result<usize>,
+}
+
+/// The ring. One thread has it from the first turn on.
+pub struct Ring {
+    ring: IoUring,
+    enabled: bool,
+    /// See [`Ring::event_fd`].
+    events: OnceCell<OwnedFd>,
+    sends: Vec<Send>,
+    /// Those of the last turn, done.
+    sent: Vec<Send>,
+    spare: Vec<Vec<u8>>,
+    /// Connections to receive for, anew, once buffers were put back.
+    pub(super) unarmed: Vec<ConnId>,
+    /// Dead ones for which arrivals are held back.
+    pub(super) forgotten: Vec<ConnId>,
+    /// How often the kernel had more to tell than there was room for.
+    overflows: u64,
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ring").field("sends", &self.sends.len()).finish_non_exhaustive()
+    }
+}
+
+impl Ring {
+    /// With all that makes it fast where the kernel has it, and with less where it has not.
+    pub(super) fn new() -> io::Result<Self> {
+        let build = |no_array: bool, defer: bool| {
+            let mut builder = IoUring::builder();
+            builder.setup_clamp().setup_cqsize(COMPLETIONS).setup_submit_all();
+            builder.setup_coop_taskrun().setup_taskrun_flag();
+            if defer {
+                // Its thread is the one of the first turn, not the one that makes it.
+                builder.setup_single_issuer().setup_defer_taskrun().setup_r_disabled();
+            }
+            if no_array {
+                builder.setup_no_sqarray();
+            }
+            builder.build(SUBMISSIONS).map(|ring| (ring, defer))
+        };
+        let ring =
+            build(true, true).or_else(|_| build(false, true)).or_else(|_| build(false, false));
+        let (ring, disabled) = ring?;
+        Ok(Self {
+            ring,
+            enabled: !disabled,
+            events: OnceCell::new(),
+            sends: Vec::new(),
+            sent: Vec::new(),
+            spare: Vec::new(),
+            unarmed: Vec::new(),
+            forgotten: Vec::new(),
+            overflows: 0,
+        })
+    }
+
+    pub(super) const fn ring(&self) -> &IoUring {
+        &self.ring
+    }
+
+    /// The calling thread is the one that has it.
+    pub(super) fn enable(&mut self) -> io::Result<()> {
+        if !self.enabled {
+            self.ring.submitter().register_enable_rings()?;
+            self.enabled = true;
+        }
+        Ok(())
+    }
+
+    /// Whether something waits for the next turn to be told to the kernel.
+    pub(super) fn has_work(&self) -> bool {
+        !self.sends.is_empty() || !self.unarmed.is_empty()
+    }
+
+    /// Readable when there is something to do. The ring's own descriptor would do, but it does not
+    /// tell of work that the kernel defers until it is asked; and only who wants this pays for it.
+    pub(super) fn event_fd(&self) -> &OwnedFd {
+        self.events.get_or_init(|| {
+            let events = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+            let events = events.expect("a file descriptor");
+            let registered = self.ring.submitter().register_eventfd(events.as_raw_fd());
+            registered.expect("the thread of the turns asks, and only once");
+            events
+        })
+    }
+
+    fn push(&mut self, entry: &Entry) -> io::Result<()> {
+        // SAFETY: what an entry points to lives until it has completed: of sends the blocks, which
+        // are kept until then (see `turn`); no other entry points to memory.
+        while unsafe { self.ring.submission().push(entry) }.is_err() {
+            self.submit()?;
+        }
+        Ok(())
+    }
+
+    /// Hands over what was pushed.
+    fn submit(&self) -> io::Result<()> {
+        loop {
+            match self.ring.submit() {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits for `want` completions, or for the time.
+    fn wait(&self, want: usize, timeout: Option<Duration>) -> io::Result<()> {
+        let submitter = self.ring.submitter();
+        let waited = match timeout {
+            None => submitter.submit_and_wait(want),
+            Some(timeout) => {
+                let time = Timespec::from(timeout);
+                submitter.submit_with_args(want, &SubmitArgs::new().timespec(&time))
+            }
+        };
+        match waited {
+            Ok(_) => Ok(()),
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    // EBUSY: completions have to be taken before it goes on.
+                    Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
+                ) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends what was deferred, then waits for something to happen: `happened` gets it. Sends that
+    /// were not done come back in `unsent`. None is under way when this returns.
+    pub(super) fn turn(
+        &mut self,
+        timeout: Option<Duration>,
+        happened: &mut Vec<Completion>,
+        unsent: &mut Vec<Unsent>,
+    ) -> io::Result<()> {
+        if let Some(events) = self.events.get() {
+            // What it told is looked at now.
+            let _ = rustix::io::read(events, &mut [0_u8; 8]);
+        }
+        let mut sends = mem::take(&mut self.sends);
+        let result = self.send_and_wait(&mut sends, timeout, happened, unsent);
+        if result.is_err() {
+            // The kernel may still read them: nobody else gets this memory.
+            mem::forget(sends);
+            return result;
+        }
+        self.sent = sends;
+        Ok(())
+    }
+
+    fn send_and_wait(
+        &mut self,
+        sends: &mut [Send],
+        timeout: Option<Duration>,
+        happened: &mut Vec<Completion>,
+        unsent: &mut Vec<Unsent>,
+    ) -> io::Result<()> {
+        let mut under_way = 0;
+        for at in 0..sends.len() {
+            let Some(block) = &sends[at].block else { continue };
+            let bytes = block.bytes();
+            let entry = opcode::Send::new(Fd(sends[at].fd), bytes.as_ptr(), bytes.len() as u32)
+                // Never waits: done, or not, when the system call returns.
+                .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+                .build();
+            self.push(&entry.user_data(plain_number(Op::Send, at)))?;
+            under_way += 1;
+            if under_way == SENDS_AT_ONCE {
+                self.submit()?;
+                self.finish_sends(sends, under_way, happened, unsent)?;
+                under_way = 0;
+            }
+        }
+        let timeout = if happened.is_empty() { timeout } else { Some(Duration::ZERO) };
+        // The sends complete within the call: it waits for one thing more than those.
+        self.wait(under_way + 1, timeout)?;
+        self.finish_sends(sends, under_way, happened, unsent)
+    }
+
+    /// Takes completions out of the ring until none of these sends is under way.
+    fn finish_sends(
+        &mut self,
+        sends: &mut [Send],
+        mut under_way: usize,
+        happened: &mut Vec<Completion>,
+        unsent: &mut Vec<Unsent>,
+    ) -> io::Result<()> {
+        loop {
+            under_way -= self.reap(sends, happened, unsent);
+            if under_way == 0 {
+                return Ok(());
+            }
+            self.wait(under_way, None)?;
+        }
+    }
+
+    /// Takes all completions out of the ring; returns how many were of sends.
+    fn reap(
+        &mut self,
+        sends: &mut [Send],
+        happened: &mut Vec<Completion>,
+        unsent: &mut Vec<Unsent>,
+    ) -> usize {
+        if self.ring.submission().cq_overflow() {
+            self.overflows += 1;
+            tracing::debug!(count = self.overflows, "more completions than the ring has room for");
+        }
+        let mut done = 0;
+        for entry in self.ring.completion() {
+            let completion = Completion {
+                number: entry.user_data(),
+                result: entry.result(),
+                flags: entry.flags(),
+            };
+            if completion.op() != Op::Send {
+                happened.push(completion);
+                continue;
+            }
+            done += 1;
+            let at = (completion.number & u64::from(u32::MAX)) as usize;
+            let Some(send) = sends.get_mut(at) else { continue };
+            let Some(block) = send.block.take() else { continue };
+            let sent = completion.outcome();
+            if !matches!(sent, Ok(sent) if sent == block.bytes().len()) {
+                unsent.push(Unsent { id: send.id, block, sent });
+            } else if let Block::Owned(bytes) = block {
+                keep_spare(&mut self.spare, bytes);
+            }
+        }
+        done
+    }
+
+    /// The connections whose sends are done: their next bytes are deferred anew.
+    pub(super) fn take_sent(&mut self) -> impl Iterator<Item = ConnId> + use<> {
+        mem::take(&mut self.sent).into_iter().map(|send| send.id)
+    }
+
+    fn poll_once(&mut self, id: ConnId, connection: &mut Connection) -> io::Result<()> {
+        if connection.state.polling {
+            return Ok(());
+        }
+        let events = libc::POLLOUT as u32;
+        let entry = opcode::PollAdd::new(Fd(connection.stream.as_raw_fd()), events).build();
+        self.push(&entry.user_data(number(Op::Room, id)))?;
+        connection.state.polling = true;
+        Ok(())
+    }
+
+    /// Polls again and again, and says so each time.
+    pub(super) fn poll_always(&mut self, op: Op, fd: i32) -> io::Result<()> {
+        let entry = opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build();
+        self.push(&entry.user_data(plain_number(op, 0)))
+    }
+
+    /// Receives into the buffers, again and again.
+    pub(super) fn receive(&mut self, id: ConnId, connection: &mut Connection) -> io::Result<()> {
+        let fd = Fd(connection.stream.as_raw_fd());
+        let entry = opcode::RecvMulti::new(fd, BUFFER_GROUP).build();
+        self.push(&entry.user_data(number(Op::Receive, id)))?;
+        connection.state.receiving = true;
+        Ok(())
+    }
+}
+
+fn keep_spare(spare: &mut Vec<Vec<u8>>, mut bytes: Vec<u8>) {
+    if spare.len() < SPARE_BLOCKS_MAX && bytes.capacity() <= 2 * DEFERRED_BYTES_MAX {
+        bytes.clear();
+        spare.push(bytes);
+    }
+}
+
+impl Port for Ring {
+    type State = State;
+
+    fn watch(&mut self, id: ConnId, connection: &mut Connection) -> io::Result<()> {
+        if connection.is(flag::CONNECTING) {
+            self.poll_once(id, connection)
+        } else {
+            self.receive(id, connection)
+        }
+    }
+
+    fn connected(&mut self, id: ConnId, _connection: &mut Connection) {
+        self.unarmed.push(id);
+    }
+
+    fn await_room(&mut self, id: ConnId, connection: &mut Connection) {
+        if let Err(error) = self.poll_once(id, connection) {
+            tracing::error!(%error, "the ring takes no poll");
+        }
+    }
+
+    fn pause(&mut self, id: ConnId, connection: &mut Connection) {
+        if connection.state.receiving {
+            let entry = opcode::AsyncCancel::new(number(Op::Receive, id)).build();
+            let pushed = self.push(&entry.user_data(plain_number(Op::Cancel, 0)));
+            if let Err(error) = pushed {
+                // What comes is held back all the same.
+                tracing::error!(%error, "the ring takes no cancellation");
+            }
+        }
+    }
+
+    fn unwatch(&mut self, id: ConnId, connection: &mut Connection) {
+        // Its descriptor's number may be another connection's soon: no entry may still name it.
+        if self.enabled && !self.ring.submission().is_empty() {
+            let submitted = self.submit();
+            debug_assert!(submitted.is_ok(), "{submitted:?}");
+        }
+        if connection.state.receiving || connection.state.polling {
+            // The ring holds the socket for as long as something is under way on it. An error: it
+            // is not connected (any more), and nothing is.
+            let _ = connection.stream.shutdown(Shutdown::Both);
+        }
+        if connection.state.holding {
+            self.forgotten.push(id);
+        }
+    }
+
+    fn unlisten(&mut self, listener: &Listener) {
+        // The ring holds the socket; this ends its listening at once.
+        if let Err(error) = rustix::net::shutdown(&listener.socket, rustix::net::Shutdown::Both) {
+            tracing::warn!(%error, "the listener cannot be shut down");
+        }
+    }
+
+    fn defer(&mut self, id: ConnId, connection: &mut Connection, bytes: &mut Outgoing<'_>) -> bool {
+        let before = (connection.state.deferred as usize).checked_sub(1);
+        let block = before.and_then(|at| self.sends[at].block.as_mut());
+        let waiting = block.as_ref().map_or(0, |block| block.bytes().len());
+        if waiting + bytes.len() > DEFERRED_BYTES_MAX {
+            return false;
+        }
+        if let Some(block) = block {
+            append(block, bytes, &mut self.spare);
+            return true;
+        }
+        let block = match bytes {
+            Outgoing::Block(bytes) => {
+                let empty = self.spare.pop().unwrap_or_default();
+                Block::Owned(mem::replace(bytes, empty))
+            }
+            Outgoing::Parts(parts) => {
+                let mut bytes = self.spare.pop().unwrap_or_default();
+                parts.iter().for_each(|part| bytes.extend_from_slice(part));
+                Block::Owned(bytes)
+            }
+            Outgoing::Shared(bytes) => Block::Shared((*bytes).clone()),
+        };
+        self.sends.push(Send { id, fd: connection.stream.as_raw_fd(), block: Some(block) });
+        connection.state.deferred = self.sends.len() as u32;
+        true
+    }
+
+    fn take_deferred(&mut self, connection: &mut Connection) -> Option<Block> {
+        let at = (mem::take(&mut connection.state.deferred) as usize).checked_sub(1)?;
+        self.sends.get_mut(at)?.block.take()
+    }
+}
+
+/// Puts bytes behind those of a block; one that is shared becomes our own.
+fn append(block: &mut Block, bytes: &Outgoing<'_>, spare: &mut Vec<Vec<u8>>) {
+    if let Block::Shared(shared) = block {
+        let mut own = spare.pop().unwrap_or_default();
+        own.extend_from_slice(shared);
+        *block = Block::Owned(own);
+    }
+    let Block::Owned(own) = block else { return };
+    match bytes {
+        Outgoing::Block(bytes) => own.extend_from_slice(bytes),
+        Outgoing::Parts(parts) => parts.iter().for_each(|part| own.extend_from_slice(part)),
+        Outgoing::Shared(bytes) => own.extend_from_slice(bytes),
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // Nothing may be under way when the buffers are freed, which comes after this.
+        let cancelled = self.ring.submitter().register_sync_cancel(None, CancelBuilder::any());
+        if let Err(error) = cancelled
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::debug!(%error, "the ring ends with requests under way");
+        }
+    }
+}
