@@ -36,7 +36,7 @@ enum BackendName {
     Auto,
     /// epoll
     Epoll,
-    /// io_uring (not built yet)
+    /// io_uring, where the kernel has it and lets us: an error if not
     IoUring,
 }
 

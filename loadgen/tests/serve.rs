@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use process::{Ended, PATIENCE, Process, Server};
 use rustix::process::Signal;
+use sockeye::Backend;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, Message, WebSocket};
 
@@ -111,11 +112,28 @@ fn broadcast_reaches_everyone_on_both_shards() {
     }
 }
 
+/// Where the kernel has it and lets us; else one line says why not.
 #[test]
-fn io_uring_is_refused_while_it_is_not_built() {
-    let ended = Process::run(&["serve", "--listen", "127.0.0.1:0", "--backend", "io-uring"]);
-    let line = assert_one_error_line(&ended);
-    assert!(line.contains("not built yet"), "{line}");
+fn io_uring_serves_or_says_why_not() {
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--backend", "io-uring"];
+    if Backend::IoUring.resolve().is_err() {
+        let ended = Process::run(&arguments);
+        let line = assert_one_error_line(&ended);
+        assert!(line.contains("io-uring is not to be had: "), "{line}");
+        return;
+    }
+    let server = Server::start(&["--backend", "io-uring", "--shards", "2"]);
+    let mut clients: Vec<Client> = (0..16).map(|_| connect(server.address)).collect();
+    for client in &mut clients {
+        assert_echoes(client, Message::text("over the ring"));
+        assert_echoes(client, Message::binary(vec![7; 1 << 20]));
+    }
+    server.process.signal(Signal::TERM);
+    for client in &mut clients {
+        assert_closed(client, CloseCode::Away);
+    }
+    drop(clients);
+    assert_eq!(server.process.wait().status.code(), Some(0));
 }
 
 #[test]

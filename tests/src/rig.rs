@@ -254,7 +254,7 @@ impl Setup {
 }
 
 /// The backend that the suites run on: epoll, or the one that `SOCKEYE_TEST_BACKEND` names.
-fn backend() -> Backend {
+pub fn backend() -> Backend {
     match std::env::var("SOCKEYE_TEST_BACKEND") {
         Ok(name) => name.parse().expect("SOCKEYE_TEST_BACKEND names a backend"),
         Err(_) => Backend::Epoll,

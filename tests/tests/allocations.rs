@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sockeye::{Ctx, Handler, Message, Server};
 use sockeye_codec::{OpCode, encode};
+use sockeye_tests::rig::backend;
 use tikv_jemalloc_ctl::thread;
 
 #[global_allocator]
@@ -106,7 +107,7 @@ impl Client {
 
 #[test]
 fn a_warm_shard_allocates_nothing_for_messages() {
-    let server = Server::bind("127.0.0.1:0").unwrap().shards(1);
+    let server = Server::bind("127.0.0.1:0").unwrap().shards(1).backend(backend());
     let server =
         server.spawn(|_| Counting { allocated: thread::allocatedp::read().unwrap() }).unwrap();
     let mut client = Client::connect(server.local_addr());

@@ -204,10 +204,9 @@ impl Driver for Epoll {
     }
 
     fn listen(&mut self, listener: TcpListener) -> io::Result<()> {
-        listener.set_nonblocking(true)?;
-        let mut listener = mio::net::TcpListener::from_std(listener);
-        self.tx.port.register(&mut listener, LISTENER, Interest::READABLE)?;
-        self.tx.listener = Some(Listener::new(listener));
+        let mut listener = Listener::new(listener)?;
+        self.tx.port.register(&mut listener.socket, LISTENER, Interest::READABLE)?;
+        self.tx.listener = Some(listener);
         Ok(())
     }
 

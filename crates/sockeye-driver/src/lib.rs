@@ -48,7 +48,7 @@ use bytes::Bytes;
 pub use epoll::{Epoll, EpollTx};
 pub use net::Bound;
 pub use slots::{ConnId, SideTable};
-pub use uring::{Uring, UringTx};
+pub use uring::{Unavailable, Uring, UringBuilder, UringTx};
 
 /// A backend: waits for the kernel, moves the bytes.
 pub trait Driver {

@@ -18,12 +18,16 @@ use crate::sockets::{Listener, Outgoing, SocketTx, flag};
 use crate::{Closed, Config, Driver, Sink, Waker};
 
 mod buffers;
+mod completion;
+mod probe;
 mod ring;
 #[cfg(test)]
 mod tests;
 
 use buffers::Buffers;
-use ring::{BUFFER_GROUP, CONNECTIONS_MAX, Completion, Op, Ring, State, Unsent};
+use completion::{CONNECTIONS_MAX, Completion, Op};
+pub use probe::Unavailable;
+use ring::{BUFFER_GROUP, Ring, State, Unsent};
 
 /// Receive buffers. Pages that were never received into cost nothing.
 const BUFFERS: u16 = 1024;
@@ -32,10 +36,7 @@ const BUFFER_BYTES: usize = 16 << 10;
 /// The sending half of [`Uring`].
 pub type UringTx = SocketTx<Ring, State>;
 
-/// The io_uring backend.
-///
-/// It may be made on one thread and used on another, but from the first turn on by one alone: the
-/// kernel is told which.
+/// The io_uring backend. It belongs to the thread that makes it: the kernel refuses another's turn.
 #[derive(Debug)]
 pub struct Uring {
     // The ring goes before the buffers that the kernel writes to.
@@ -53,6 +54,59 @@ pub struct Uring {
     due: Vec<ConnId>,
 }
 
+/// What there is of a [`Uring`] before it is on its thread: it can be woken.
+#[derive(Debug)]
+pub struct UringBuilder {
+    waker: Arc<OwnedFd>,
+}
+
+impl UringBuilder {
+    /// For any thread.
+    ///
+    /// # Errors
+    /// There is no file descriptor.
+    pub fn new() -> io::Result<Self> {
+        let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { waker: Arc::new(waker) })
+    }
+
+    /// Ends a turn that waits, of the driver to be, from any thread.
+    pub fn waker(&self) -> Waker {
+        waker(&self.waker)
+    }
+
+    /// The driver, on the thread that calls.
+    ///
+    /// # Errors
+    /// Those of [`Uring::new`].
+    pub fn build(self, mut config: Config) -> io::Result<Uring> {
+        config.connections_max = config.connections_max.min(CONNECTIONS_MAX);
+        let mut ring = Ring::new()?;
+        let buffers = Buffers::register(ring.ring(), BUFFER_GROUP, BUFFERS, BUFFER_BYTES)?;
+        ring.poll_always(Op::Waker, self.waker.as_raw_fd())?;
+        Ok(Uring {
+            tx: SocketTx::new(config, ring),
+            buffers,
+            waker: self.waker,
+            held: HashMap::new(),
+            received: HashMap::new(),
+            counting: false,
+            happened: Vec::new(),
+            unsent: Vec::new(),
+            due: Vec::new(),
+        })
+    }
+}
+
+fn waker(events: &Arc<OwnedFd>) -> Waker {
+    let events = Arc::clone(events);
+    Waker::new(move || match rustix::io::write(&*events, &1_u64.to_ne_bytes()) {
+        // Its count is full: it is awake enough.
+        Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
+        Err(error) => Err(error.into()),
+    })
+}
+
 /// What the kernel says of a connection's inbound half.
 #[derive(Debug)]
 enum Arrival {
@@ -62,28 +116,21 @@ enum Arrival {
 }
 
 impl Uring {
-    /// A driver without a listener.
+    /// A driver without a listener, for this thread.
     ///
     /// # Errors
     /// The kernel has no io_uring, an old one, or one that this process may not use; or there are
     /// no file descriptors.
-    pub fn new(mut config: Config) -> io::Result<Self> {
-        config.connections_max = config.connections_max.min(CONNECTIONS_MAX);
-        let mut ring = Ring::new()?;
-        let buffers = Buffers::register(ring.ring(), BUFFER_GROUP, BUFFERS, BUFFER_BYTES)?;
-        let waker = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        ring.poll_always(Op::Waker, waker.as_raw_fd())?;
-        Ok(Self {
-            tx: SocketTx::new(config, ring),
-            buffers,
-            waker,
-            held: HashMap::new(),
-            received: HashMap::new(),
-            counting: false,
-            happened: Vec::new(),
-            unsent: Vec::new(),
-            due: Vec::new(),
-        })
+    pub fn new(config: Config) -> io::Result<Self> {
+        UringBuilder::new()?.build(config)
+    }
+
+    /// Tries the real thing: a ring, its buffers, and a receive on a pair of sockets.
+    ///
+    /// # Errors
+    /// What is missing, and the remedy.
+    pub fn probe() -> Result<(), Unavailable> {
+        probe::run()
     }
 
     /// A send that did not go out whole: the rest waits, or the connection is broken.
@@ -292,19 +339,18 @@ impl Driver for Uring {
     type Tx = UringTx;
 
     fn turn<S: Sink<UringTx>>(&mut self, until: Option<Instant>, sink: &mut S) -> io::Result<()> {
-        self.tx.port.enable()?;
         self.forget();
         self.arm()?;
         let timeout = self.tx.timeout(until);
-        let (happened, unsent) = (&mut self.happened, &mut self.unsent);
-        self.tx.port.turn(timeout, happened, unsent)?;
+        self.tx.port.turn(timeout, &mut self.happened, &mut self.unsent)?;
         self.tx.now = Instant::now();
-        for id in self.tx.port.take_sent() {
-            if let Some(connection) = self.tx.connections.get_mut(id) {
+        let tx = &mut self.tx;
+        for id in tx.port.sent() {
+            if let Some(connection) = tx.connections.get_mut(id) {
                 connection.state.sent();
             }
         }
-        for unsent in mem::take(&mut self.unsent) {
+        while let Some(unsent) = self.unsent.pop() {
             self.handle_unsent(unsent);
         }
         self.received.clear();
@@ -333,19 +379,14 @@ impl Driver for Uring {
     }
 
     fn listen(&mut self, listener: TcpListener) -> io::Result<()> {
-        listener.set_nonblocking(true)?;
-        self.tx.port.poll_always(Op::Listener, listener.as_raw_fd())?;
-        self.tx.listener = Some(Listener::new(mio::net::TcpListener::from_std(listener)));
+        let listener = Listener::new(listener)?;
+        self.tx.port.poll_always(Op::Listener, listener.socket.as_raw_fd())?;
+        self.tx.listener = Some(listener);
         Ok(())
     }
 
     fn waker(&self) -> Waker {
-        let waker = Arc::clone(&self.waker);
-        Waker::new(move || match rustix::io::write(&*waker, &1_u64.to_ne_bytes()) {
-            // Its count is full: it is awake enough.
-            Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
-            Err(error) => Err(error.into()),
-        })
+        waker(&self.waker)
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {

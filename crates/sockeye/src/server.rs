@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use sockeye_driver::{Bound, Driver, Epoll};
+use sockeye_driver::{Bound, Driver, Epoll, Uring, UringBuilder, Waker};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ pub enum Backend {
     Auto,
     /// epoll.
     Epoll,
-    /// io_uring. Not built yet: a server refuses it.
+    /// io_uring, where the kernel has it (6.0 or newer) and this process may use it.
     IoUring,
 }
 
@@ -35,13 +35,39 @@ impl Backend {
     /// The backend that it comes down to.
     ///
     /// # Errors
-    /// This build does not have it.
+    /// This machine does not have it; the error says why, and what to do.
     pub fn resolve(self) -> Result<Self> {
         match self {
             Self::Auto | Self::Epoll => Ok(Self::Epoll),
-            Self::IoUring => Err(Error::Backend(
-                "the io-uring backend is not built yet: use `epoll` or `auto`".into(),
-            )),
+            Self::IoUring => match Uring::probe() {
+                Ok(()) => Ok(Self::IoUring),
+                Err(cause) => Err(Error::Backend(format!("io-uring is not to be had: {cause}"))),
+            },
+        }
+    }
+
+    /// One driver.
+    fn driver(self, config: sockeye_driver::Config) -> Result<AnyDriver> {
+        Ok(match self {
+            Self::IoUring => AnyDriver::Uring(UringBuilder::new()?),
+            Self::Auto | Self::Epoll => AnyDriver::Epoll(Box::new(Epoll::new(config)?)),
+        })
+    }
+}
+
+/// A driver that has no shard yet.
+#[derive(Debug)]
+enum AnyDriver {
+    Epoll(Box<Epoll>),
+    /// On the thread that it will be used on it becomes one.
+    Uring(UringBuilder),
+}
+
+impl AnyDriver {
+    fn waker(&self) -> Waker {
+        match self {
+            Self::Epoll(driver) => driver.waker(),
+            Self::Uring(driver) => driver.waker(),
         }
     }
 }
@@ -143,7 +169,7 @@ impl Server {
         if !(1..=usize::from(u16::MAX)).contains(&self.shards) {
             return Err(Error::Config(format!("shards must be 1 to {}", u16::MAX)));
         }
-        self.backend.resolve()?;
+        let backend = self.backend.resolve()?;
         let config = Arc::new(self.config);
         let address = self.bound.local_addr();
         let listeners = self
@@ -152,9 +178,10 @@ impl Server {
             .map_err(|cause| Error::Listen { address, cause })?;
         let mut drivers = Vec::new();
         for _ in &listeners {
-            drivers.push(Epoll::new(config.driver())?);
+            drivers.push(backend.driver(config.driver())?);
         }
-        let mailbox = |driver: &Epoll| Arc::new(Mailbox::new(driver.waker(), Arc::clone(&config)));
+        let mailbox =
+            |driver: &AnyDriver| Arc::new(Mailbox::new(driver.waker(), Arc::clone(&config)));
         let handle = Handle { shards: drivers.iter().map(mailbox).collect() };
         let shards = drivers.into_iter().zip(listeners).zip(0..);
         Ok(shards
@@ -284,7 +311,7 @@ impl Drop for Running {
 /// A shard that can be sent to the thread it will live on.
 #[derive(Debug)]
 pub struct ShardBuilder {
-    driver: Epoll,
+    driver: AnyDriver,
     listener: TcpListener,
     config: Arc<Config>,
     handle: Handle,
@@ -308,8 +335,20 @@ impl ShardBuilder {
     /// The system's.
     pub fn start<H: Handler>(self, handler: H) -> Result<Shard<H>> {
         let Self { driver, listener, config, handle, number } = self;
-        let shard = shard::Shard::new(driver, listener, handler, config, handle, number)?;
-        Ok(Shard { inner: Inner::Epoll(shard) })
+        let inner = match driver {
+            AnyDriver::Epoll(driver) => Inner::Epoll(Box::new(shard::Shard::new(
+                *driver, listener, handler, config, handle, number,
+            )?)),
+            AnyDriver::Uring(builder) => Inner::Uring(Box::new(shard::Shard::new(
+                builder.build(config.driver())?,
+                listener,
+                handler,
+                config,
+                handle,
+                number,
+            )?)),
+        };
+        Ok(Shard { inner })
     }
 }
 
@@ -317,13 +356,15 @@ impl ShardBuilder {
 ///
 /// Watch [`as_fd`](AsFd::as_fd) for reading, in whatever loop there is, and wake at
 /// [`next_deadline`](Self::next_deadline); on either call [`turn`](Self::turn) with a time that has
-/// passed. Or let `turn` do the waiting.
+/// passed. Or let `turn` do the waiting. It stays on the thread that
+/// [started](ShardBuilder::start) it.
 pub struct Shard<H: Handler> {
     inner: Inner<H>,
 }
 
 enum Inner<H: Handler> {
-    Epoll(shard::Shard<Epoll, H>),
+    Epoll(Box<shard::Shard<Epoll, H>>),
+    Uring(Box<shard::Shard<Uring, H>>),
 }
 
 impl<H: Handler> Shard<H> {
@@ -335,6 +376,7 @@ impl<H: Handler> Shard<H> {
     pub fn turn(&mut self, until: Option<Instant>) -> Result<()> {
         match &mut self.inner {
             Inner::Epoll(shard) => Ok(shard.turn(until)?),
+            Inner::Uring(shard) => Ok(shard.turn(until)?),
         }
     }
 
@@ -342,6 +384,7 @@ impl<H: Handler> Shard<H> {
     pub fn next_deadline(&self) -> Option<Instant> {
         match &self.inner {
             Inner::Epoll(shard) => shard.next_deadline(),
+            Inner::Uring(shard) => shard.next_deadline(),
         }
     }
 
@@ -349,6 +392,7 @@ impl<H: Handler> Shard<H> {
     pub fn is_done(&self) -> bool {
         match &self.inner {
             Inner::Epoll(shard) => shard.is_done(),
+            Inner::Uring(shard) => shard.is_done(),
         }
     }
 }
@@ -363,6 +407,7 @@ impl<H: Handler> AsFd for Shard<H> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.inner {
             Inner::Epoll(shard) => shard.as_fd(),
+            Inner::Uring(shard) => shard.as_fd(),
         }
     }
 }

@@ -30,7 +30,12 @@ impl Engine {
     pub(crate) fn start() -> Self {
         let (tx, closed) = mpsc::channel();
         let running = Server::bind("127.0.0.1:0")
-            .and_then(|server| server.shards(2).spawn(move |_| Echo { closed: tx.clone() }))
+            .and_then(|server| {
+                server
+                    .backend(sockeye_tests::rig::backend())
+                    .shards(2)
+                    .spawn(move |_| Echo { closed: tx.clone() })
+            })
             .expect("loopback");
         Self { address: running.local_addr(), closed, _running: running }
     }

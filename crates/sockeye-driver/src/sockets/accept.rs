@@ -20,8 +20,11 @@ pub struct Listener {
 }
 
 impl Listener {
-    pub(crate) const fn new(socket: TcpListener) -> Self {
-        Self { socket, ready: true, backoff_until: None }
+    /// A listener that may have connections already.
+    pub(crate) fn new(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let socket = TcpListener::from_std(listener);
+        Ok(Self { socket, ready: true, backoff_until: None })
     }
 
     /// When to look at it although the kernel is silent.

@@ -92,9 +92,9 @@ impl Buffers {
     /// Gives a buffer back to the kernel, from the next [`Buffers::publish`] on.
     pub(super) fn put_back(&mut self, buffer: u16) {
         let at = usize::from(self.tail % self.count);
-        // SAFETY: `at` is below `count`. The kernel does not look at entries beyond the tail that it
-        // was shown, and there are never more than `count` buffers to put back. The tail is in the
-        // first entry, in a field that is not written here.
+        // SAFETY: `at` is below `count`. The kernel does not look at entries beyond the tail that
+        // it was shown, and there are never more than `count` buffers to put back. The tail is in
+        // the first entry, in a field that is not written here.
         unsafe {
             let entry = self.entries.start.as_ptr().cast::<BufRingEntry>().add(at);
             let start = self.bytes.start.as_ptr().add(usize::from(buffer) * self.buffer_bytes);
@@ -107,8 +107,8 @@ impl Buffers {
 
     /// Shows the kernel all that was put back.
     pub(super) fn publish(&self) {
-        // SAFETY: the ring's first entry is there, aligned to a page; the kernel only reads the tail
-        // that is in it.
+        // SAFETY: the ring's first entry is there, aligned to a page; the kernel only reads the
+        // tail that is in it.
         unsafe {
             let entries = self.entries.start.as_ptr().cast::<BufRingEntry>();
             let tail = BufRingEntry::tail(entries).cast_mut();

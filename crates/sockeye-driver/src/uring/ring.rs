@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::io;
 use std::mem;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use io_uring::squeue::Entry;
@@ -12,6 +12,7 @@ use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode};
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::completion::{Completion, Op, number, plain_number};
 use crate::outbuf::Block;
 use crate::slots::ConnId;
 use crate::sockets::{self, Listener, Outgoing, Port, flag};
@@ -52,70 +53,11 @@ impl State {
     }
 }
 
-/// What a completion is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Op {
-    Receive,
-    Room,
-    Send,
-    Listener,
-    Waker,
-    Cancel,
-}
-
-const OPS: [Op; 6] = [Op::Receive, Op::Room, Op::Send, Op::Listener, Op::Waker, Op::Cancel];
-/// Bits of a connection's number in a completion; its generation has 32, the operation the rest.
-const INDEX_BITS: u32 = 28;
-/// More connections than this do not fit into a completion's number.
-pub(super) const CONNECTIONS_MAX: usize = 1 << INDEX_BITS;
-
-/// Operation and connection as the number that goes through the kernel.
-fn number(op: Op, id: ConnId) -> u64 {
-    let bits = id.to_bits();
-    let (generation, index) = (bits >> 32, bits & u64::from(u32::MAX));
-    (op as u64) << 60 | generation << INDEX_BITS | index
-}
-
-fn plain_number(op: Op, value: usize) -> u64 {
-    (op as u64) << 60 | value as u64
-}
-
-/// A completion, out of the ring.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Completion {
-    number: u64,
-    pub(super) result: i32,
-    pub(super) flags: u32,
-}
-
-impl Completion {
-    pub(super) fn op(self) -> Op {
-        OPS[(self.number >> 60) as usize % OPS.len()]
-    }
-
-    pub(super) fn id(self) -> ConnId {
-        let index = self.number & ((1 << INDEX_BITS) - 1);
-        let generation = self.number >> INDEX_BITS & u64::from(u32::MAX);
-        ConnId::from_bits(generation << 32 | index)
-    }
-
-    /// How many bytes a receive has brought.
-    pub(super) fn received_bytes(self) -> usize {
-        if self.op() == Op::Receive { self.outcome().unwrap_or(0) } else { 0 }
-    }
-
-    /// What it came to, as a system call would say it.
-    pub(super) fn outcome(self) -> io::Result<usize> {
-        usize::try_from(self.result).map_err(|_| io::Error::from_raw_os_error(-self.result))
-    }
-}
-
 /// A send that waits to leave with others.
 #[derive(Debug)]
 struct Send {
     id: ConnId,
-    fd: i32,
+    fd: RawFd,
     /// `None`: it was taken back.
     block: Option<Block>,
 }
@@ -128,10 +70,9 @@ pub(super) struct Unsent {
     pub(super) sent: io::Result<usize>,
 }
 
-/// The ring. One thread has it from the first turn on.
+/// The ring, which belongs to the thread that makes it.
 pub struct Ring {
     ring: IoUring,
-    enabled: bool,
     /// See [`Ring::event_fd`].
     events: OnceCell<OwnedFd>,
     sends: Vec<Send>,
@@ -160,20 +101,17 @@ impl Ring {
             builder.setup_clamp().setup_cqsize(COMPLETIONS).setup_submit_all();
             builder.setup_coop_taskrun().setup_taskrun_flag();
             if defer {
-                // Its thread is the one of the first turn, not the one that makes it.
-                builder.setup_single_issuer().setup_defer_taskrun().setup_r_disabled();
+                builder.setup_single_issuer().setup_defer_taskrun();
             }
             if no_array {
                 builder.setup_no_sqarray();
             }
-            builder.build(SUBMISSIONS).map(|ring| (ring, defer))
+            builder.build(SUBMISSIONS)
         };
         let ring =
             build(true, true).or_else(|_| build(false, true)).or_else(|_| build(false, false));
-        let (ring, disabled) = ring?;
         Ok(Self {
-            ring,
-            enabled: !disabled,
+            ring: ring?,
             events: OnceCell::new(),
             sends: Vec::new(),
             sent: Vec::new(),
@@ -186,15 +124,6 @@ impl Ring {
 
     pub(super) const fn ring(&self) -> &IoUring {
         &self.ring
-    }
-
-    /// The calling thread is the one that has it.
-    pub(super) fn enable(&mut self) -> io::Result<()> {
-        if !self.enabled {
-            self.ring.submitter().register_enable_rings()?;
-            self.enabled = true;
-        }
-        Ok(())
     }
 
     /// Whether something waits for the next turn to be told to the kernel.
@@ -271,7 +200,8 @@ impl Ring {
             // What it told is looked at now.
             let _ = rustix::io::read(events, &mut [0_u8; 8]);
         }
-        let mut sends = mem::take(&mut self.sends);
+        self.sent.clear();
+        let mut sends = mem::replace(&mut self.sends, mem::take(&mut self.sent));
         let result = self.send_and_wait(&mut sends, timeout, happened, unsent);
         if result.is_err() {
             // The kernel may still read them: nobody else gets this memory.
@@ -365,8 +295,8 @@ impl Ring {
     }
 
     /// The connections whose sends are done: their next bytes are deferred anew.
-    pub(super) fn take_sent(&mut self) -> impl Iterator<Item = ConnId> + use<> {
-        mem::take(&mut self.sent).into_iter().map(|send| send.id)
+    pub(super) fn sent(&self) -> impl Iterator<Item = ConnId> {
+        self.sent.iter().map(|send| send.id)
     }
 
     fn poll_once(&mut self, id: ConnId, connection: &mut Connection) -> io::Result<()> {
@@ -381,18 +311,26 @@ impl Ring {
     }
 
     /// Polls again and again, and says so each time.
-    pub(super) fn poll_always(&mut self, op: Op, fd: i32) -> io::Result<()> {
+    pub(super) fn poll_always(&mut self, op: Op, fd: RawFd) -> io::Result<()> {
         let entry = opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build();
         self.push(&entry.user_data(plain_number(op, 0)))
     }
 
     /// Receives into the buffers, again and again.
     pub(super) fn receive(&mut self, id: ConnId, connection: &mut Connection) -> io::Result<()> {
-        let fd = Fd(connection.stream.as_raw_fd());
-        let entry = opcode::RecvMulti::new(fd, BUFFER_GROUP).build();
-        self.push(&entry.user_data(number(Op::Receive, id)))?;
+        self.push_receive(connection.stream.as_raw_fd(), number(Op::Receive, id))?;
         connection.state.receiving = true;
         Ok(())
+    }
+
+    /// The same from something that is no connection.
+    pub(super) fn receive_from(&mut self, fd: RawFd) -> io::Result<()> {
+        self.push_receive(fd, plain_number(Op::Receive, 0))
+    }
+
+    fn push_receive(&mut self, fd: RawFd, number: u64) -> io::Result<()> {
+        let entry = opcode::RecvMulti::new(Fd(fd), BUFFER_GROUP).build();
+        self.push(&entry.user_data(number))
     }
 }
 
@@ -437,7 +375,7 @@ impl Port for Ring {
 
     fn unwatch(&mut self, id: ConnId, connection: &mut Connection) {
         // Its descriptor's number may be another connection's soon: no entry may still name it.
-        if self.enabled && !self.ring.submission().is_empty() {
+        if !self.ring.submission().is_empty() {
             let submitted = self.submit();
             debug_assert!(submitted.is_ok(), "{submitted:?}");
         }
