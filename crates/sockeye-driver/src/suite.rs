@@ -10,8 +10,8 @@ mod rig;
 pub(crate) mod send;
 pub(crate) mod turn;
 
-/// Each function of the suite becomes a test; one that is forgotten here is dead code. `$make` makes
-/// a driver; where `$is_here` says no, there is nothing to test.
+/// Each function of the suite becomes a test; one that is forgotten here is dead code. `$make`
+/// makes a driver; where `$is_here` says no, there is nothing to test.
 macro_rules! mount {
     ($make:path, $is_here:path) => {
         $crate::suite::mount! {
