@@ -210,6 +210,7 @@ impl Readiness {
 
 impl Driver for Epoll {
     type Tx = EpollTx;
+    type Listener = TcpListener;
 
     fn turn<S: Sink<EpollTx>>(&mut self, until: Option<Instant>, sink: &mut S) -> io::Result<()> {
         let timeout = self.timeout(until);
@@ -259,15 +260,17 @@ impl Driver for Epoll {
         Waker::new(move || waker.wake())
     }
 
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.tx.registry.as_fd()
-    }
-
     fn next_deadline(&self) -> Option<Instant> {
         let tx = &self.tx;
         if !tx.due.is_empty() || !tx.dead.is_empty() {
             return Some(tx.now);
         }
         tx.listener.as_ref().and_then(Listener::due_at)
+    }
+}
+
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tx.registry.as_fd()
     }
 }
