@@ -319,7 +319,7 @@ impl Net {
             return Err(ErrorKind::ConnectionReset.into());
         }
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        if self.peer(id).closed {
+        if self.peer(id).closed || self.socket(id).was_reset {
             // It is lost, and that is found out later.
             self.reset(id);
             return Ok(len);
