@@ -374,7 +374,9 @@ impl<H: Handler> Engine<H> {
                     let mut out = tx.out(id);
                     // Refused only where a close frame has left, and then there is no ping to send.
                     let _ = link.connection.ping(&[], None, &mut out);
-                    tx.flush(id, out);
+                    if tx.flush(id, out) > self.core.config.backlog_bytes_max {
+                        return self.overflow(tx, id);
+                    }
                 }
                 if let Some(due) = self.open_deadline(id) {
                     self.arm(id, due);
