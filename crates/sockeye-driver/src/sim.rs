@@ -15,9 +15,6 @@ mod pipe;
 mod random;
 mod tx;
 
-
-
-
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -11,9 +11,8 @@ use sockeye::{
 use crate::ledger::{Ledger, NOBODY, Serial, Stream, Topic};
 use crate::payload;
 
-/// What is in a callback's block at most, of answers and pongs, when it has not been offered to the
-/// driver: if more waits than this, the driver has refused some of it, and the limit is exact.
-const UNOFFERED_BYTES_MAX: usize = (64 + 16 + 16 + 1) << 10;
+/// What a turn's pongs to one connection come to at most.
+const PONG_BYTES_MAX: usize = 17 << 10;
 
 /// One shard's.
 pub(crate) struct Keeper {
@@ -42,9 +41,7 @@ impl Handler for Keeper {
         let mut parts = request.path().splitn(3, '/').skip(1);
         let (how, serial) = (parts.next(), parts.next().and_then(|serial| serial.parse().ok()));
         match (how, serial) {
-            (Some("c"), Some(serial)) => {
-                Upgrade::accept(Visitor { serial, ..Visitor::default() })
-            }
+            (Some("c"), Some(serial)) => Upgrade::accept(Visitor { serial, ..Visitor::default() }),
             (Some("s"), Some(serial)) => {
                 Upgrade::accept(Visitor { serial, ..Visitor::default() }).streaming()
             }
@@ -89,6 +86,7 @@ impl Handler for Keeper {
     fn drained(&mut self, ctx: &mut Ctx<'_, Self>) {
         let serial = ctx.session().serial;
         self.book().note(1, || format!("server: drained {serial}"));
+        self.book().count("drained");
         if serial % 3 == 0 {
             self.send(ctx, "H", 0, 100);
         }
@@ -137,9 +135,7 @@ impl Keeper {
             "send_to" => self.send_to(ctx, a as Serial, b as usize),
             "ping" => drop(ctx.ping(b"are you there?")),
             // Where so much waits that `drained` will come, and with it the end of the pause.
-            "pause" if ctx.backlog_bytes() > UNOFFERED_BYTES_MAX + self.backlog_low_bytes => {
-                ctx.pause();
-            }
+            "pause" if self.refused_bytes(ctx) > self.backlog_low_bytes => ctx.pause(),
             "pause" => {
                 ctx.pause();
                 ctx.resume();
@@ -162,7 +158,7 @@ impl Keeper {
     fn send(&self, ctx: &mut Ctx<'_, Self>, verb: &str, topic: Topic, len: usize) {
         let serial = ctx.session().serial;
         let line = self.book().direct(verb, self.shard, serial, topic);
-        let before = ctx.backlog_bytes();
+        let (before, refused) = (ctx.backlog_bytes(), self.refused_bytes(ctx));
         let is_open = ctx.remote().is_open();
         let text = payload::write(&line, last_number(&line), len);
         let sent = ctx.send(&text);
@@ -172,16 +168,21 @@ impl Keeper {
         match sent {
             Sent::Queued { backlog_bytes } => {
                 book.take_direct(self.shard, serial);
-                let too_much = before > UNOFFERED_BYTES_MAX && is_over;
-                book.check(!too_much, || format!("{after} bytes wait for {serial}: {sent:?}"));
-                let most = self.backlog_bytes_max.max(UNOFFERED_BYTES_MAX);
-                book.check(backlog_bytes <= most, || format!("{serial}: {sent:?}"));
+                book.count_sent(serial, frame_bytes(text.len()));
+                if after == self.backlog_bytes_max {
+                    book.count("backlogs full to the byte");
+                }
+                let rightly = backlog_bytes <= after && !(refused > 0 && is_over);
+                book.check(rightly, || format!("{after} bytes wait for {serial}: {sent:?}"));
             }
             Sent::Overflow => {
                 let rightly = is_open && (is_over || !self.has_roomy_turns);
-                book.check(rightly, || format!("{after} of {serial}: {sent:?}"));
-                if before <= UNOFFERED_BYTES_MAX {
+                book.check(rightly, || format!("{after} bytes wait for {serial}: {sent:?}"));
+                if refused == 0 {
                     book.take_one_too_much(serial);
+                }
+                if after == self.backlog_bytes_max + 1 {
+                    book.count("overflows by one byte");
                 }
                 book.close(serial);
             }
@@ -189,12 +190,19 @@ impl Keeper {
         }
     }
 
+    /// Of what waits, what the driver has certainly refused: where it is more than nothing, the
+    /// limit is exact. The rest may be of this turn, and may not have been offered yet.
+    fn refused_bytes(&self, ctx: &mut Ctx<'_, Self>) -> usize {
+        let of_this_turn = self.book().sent_bytes(ctx.session().serial) + PONG_BYTES_MAX;
+        ctx.backlog_bytes().saturating_sub(of_this_turn)
+    }
+
     /// A message with which as much waits as may, or one byte more, if so much waits that the limit
     /// is exact.
     fn fill_to_the_brim(&self, ctx: &mut Ctx<'_, Self>, more: usize) {
         let room = (self.backlog_bytes_max + more).saturating_sub(ctx.backlog_bytes());
         let header = if room < 65_540 { 4 } else { 10 };
-        if ctx.backlog_bytes() > UNOFFERED_BYTES_MAX && (200..200_000).contains(&room) {
+        if self.refused_bytes(ctx) > 0 && (200..200_000).contains(&room) {
             self.book().note(2, || format!("server: to the brim, and {more}"));
             self.send(ctx, "E", 0, room - header);
         }

@@ -72,6 +72,10 @@ pub(crate) struct Person {
     subscriptions: BTreeMap<Topic, Subscription>,
 }
 
+/// How often things happened that the suite is about: a simulation in which they do not shows
+/// nothing.
+pub(crate) type Tally = BTreeMap<&'static str, u64>;
+
 /// The book.
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -88,7 +92,9 @@ pub(crate) struct Ledger {
     pub(crate) opened: u64,
     pub(crate) closed: u64,
     pub(crate) panics: u64,
-    pub(crate) received: u64,
+    pub(crate) tally: Tally,
+    /// Bytes sent to connections by their own callbacks, in this turn of a shard.
+    sent_bytes: BTreeMap<Serial, usize>,
 }
 
 impl Ledger {
@@ -106,8 +112,26 @@ impl Ledger {
             opened: 0,
             closed: 0,
             panics: 0,
-            received: 0,
+            tally: Tally::new(),
+            sent_bytes: BTreeMap::new(),
         }
+    }
+
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.tally.entry(what).or_default() += 1;
+    }
+
+    /// A shard begins a turn.
+    pub(crate) fn begin_turn(&mut self) {
+        self.sent_bytes.clear();
+    }
+
+    pub(crate) fn count_sent(&mut self, serial: Serial, bytes: usize) {
+        *self.sent_bytes.entry(serial).or_default() += bytes;
+    }
+
+    pub(crate) fn sent_bytes(&self, serial: Serial) -> usize {
+        self.sent_bytes.get(&serial).copied().unwrap_or(0)
     }
 
     pub(crate) fn set_time(&mut self, now: Instant) {
@@ -172,6 +196,16 @@ impl Ledger {
         let person = &mut self.people[serial];
         let in_order = person.remote.is_some() && person.ended.is_none();
         person.code = why.code().0;
+        let what = match why {
+            Closed::ByPeer { .. } => "closed by peers",
+            Closed::ByHandler { .. } => "closed by handlers",
+            Closed::Shutdown => "closed by shutdowns",
+            Closed::Protocol(_) => "closed for violations",
+            Closed::Idle => "closed as idle",
+            Closed::Backlog => "closed for a backlog",
+            Closed::Panicked => "closed by panics",
+            _ => "lost",
+        };
         person.ended = Some(match why {
             Closed::ByPeer { .. } => Ended::ByPeer,
             Closed::ByHandler { .. } => Ended::ByHandler,
@@ -182,11 +216,12 @@ impl Ledger {
             let queued = person.queued.get(&person.shard).copied().unwrap_or(0);
             person.queued_at_close.get_or_insert(queued);
         }
+        self.count(what);
         self.check(in_order, || format!("`closed` of {serial} without `open`, or twice"));
     }
 
     pub(crate) fn handle_order(&mut self, serial: Serial, of: u64, number: u64) {
-        self.received += 1;
+        self.count("orders");
         self.note(number, || format!("server: order {number} of {of}"));
         self.check(of == serial as u64, || format!("{serial} gave an order of {of}"));
         let person = &mut self.people[serial];
@@ -251,11 +286,9 @@ impl Ledger {
         let number = numbers.last().copied().unwrap_or(0);
         self.note(number, || format!("client {serial}: {verb} {numbers:?}"));
         let result = match *numbers {
-            [source, to, topic, next, number] if verb != "P" => {
-                self.in_order(serial, source as usize, number).and_then(|()| {
-                    self.handle_direct(serial, verb, source as usize, to, topic, next)
-                })
-            }
+            [source, to, topic, next, number] if verb != "P" => self
+                .in_order(serial, source as usize, number)
+                .and_then(|()| self.handle_direct(serial, verb, source as usize, to, topic, next)),
             [source, topic, except, next, number] => {
                 let stream = Stream { topic, source: source as usize, except };
                 self.in_order(serial, stream.source, number)
@@ -287,6 +320,7 @@ impl Ledger {
         topic: Topic,
         next: u64,
     ) -> Result<(), String> {
+        self.count("direct messages");
         let person = &mut self.people[serial];
         if to != serial as u64 {
             return Err("which is another's".into());
@@ -324,6 +358,10 @@ impl Ledger {
             return Err("which leaves it out".into());
         }
         let is_lossy = self.is_lossy;
+        self.count("publications");
+        if stream.source != self.people[serial].shard {
+            self.count("publications of other shards");
+        }
         let person = &mut self.people[serial];
         let is_local = stream.source == person.shard;
         let subscription = person.subscriptions.get_mut(&stream.topic).ok_or("not subscribed")?;
@@ -341,6 +379,7 @@ impl Ledger {
     /// The client has the server's close frame: nothing may be missing that its shard had sent.
     pub(crate) fn handle_close_frame(&mut self, serial: Serial, code: u16) {
         self.note(u64::from(code), || format!("client {serial}: close frame {code}"));
+        self.count("close frames");
         let person = &self.people[serial];
         let got = person.got.get(&person.shard).copied().unwrap_or(0);
         if let Some(queued) = person.queued_at_close {
@@ -353,6 +392,7 @@ impl Ledger {
 
     /// Nothing is under way any more: what this open connection is to have, it has.
     pub(crate) fn check_settled(&mut self, serial: Serial, orders: u64) {
+        self.count("connections at rest");
         let person = &self.people[serial];
         let mut result = Ok(());
         if person.orders != orders {

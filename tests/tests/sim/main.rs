@@ -8,10 +8,11 @@
 //! SOCKEYE_SIM_SEEDS=0..100000 cargo test -p sockeye-tests --test sim
 //! ```
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 mod client;
@@ -22,7 +23,7 @@ mod scenario;
 mod world;
 
 /// The seeds of an ordinary run.
-const SEEDS: Range<u64> = 0..3_000;
+const SEEDS: Range<u64> = 0..10_000;
 
 fn seeds() -> Range<u64> {
     let number = |text: &str| -> u64 { text.trim().parse().expect("a seed is a number") };
@@ -87,11 +88,49 @@ fn every_seed_keeps_the_invariants() {
 fn a_run_is_its_seed() {
     let mut digests = Vec::new();
     for seed in 0..40 {
-        let run = || world::run(seed, false).map_err(|failure| failure.what);
+        let run = || match world::run(seed, false) {
+            Ok((digest, _)) => Ok(digest),
+            Err(failure) => Err(failure.what),
+        };
         assert_eq!(run(), run(), "seed {seed}");
         digests.extend(run());
     }
     digests.sort_unstable();
     digests.dedup();
     assert!(digests.len() > 30, "and different seeds are different runs");
+}
+
+/// All that the invariants are about happens, and not only now and then.
+#[test]
+fn there_is_something_to_see() {
+    let mut total = BTreeMap::new();
+    for seed in 0..400 {
+        let tally = world::run(seed, false).map(|(_, tally)| tally).unwrap_or_default();
+        for (what, count) in tally {
+            *total.entry(what).or_insert(0) += count;
+        }
+    }
+    let expected = [
+        ("backlogs full to the byte", 1),
+        ("close frames", 1_000),
+        ("closed as idle", 20),
+        ("closed by handlers", 50),
+        ("closed by panics", 50),
+        ("closed by peers", 300),
+        ("closed by shutdowns", 300),
+        ("closed for a backlog", 20),
+        ("closed for violations", 50),
+        ("connections at rest", 200),
+        ("direct messages", 5_000),
+        ("drained", 100),
+        ("lost", 100),
+        ("orders", 5_000),
+        ("overflows by one byte", 1),
+        ("publications", 2_000),
+        ("publications of other shards", 500),
+    ];
+    for (what, least) in expected {
+        let count = total.get(what).copied().unwrap_or(0);
+        assert!(count >= least, "{what}: {count} of at least {least} in {total:#?}");
+    }
 }

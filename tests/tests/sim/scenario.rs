@@ -94,6 +94,15 @@ impl Scenario {
                 actions.push((at, action(random, is_fair)));
             }
         }
+        for _ in 0..if random.chance(300) { 1 + random.below(4) } else { 0 } {
+            // The same client twice, a little later.
+            let (at, any) = (moment(random), random.below(1_000));
+            let flood = Deed::Flood(6 + random.below(8) as u64, 30_000);
+            let later = at + Duration::from_micros(random.below(5_000) as u64);
+            actions.push((at, Action::Client(any, flood)));
+            let brim = Deed::Brim(random.below(2) as u64);
+            actions.push((later, Action::Client(any, brim)));
+        }
         actions.sort_by_key(|(at, _)| *at);
         let end = match random.below(10) {
             0..5 => End::Shutdown,
@@ -202,8 +211,7 @@ fn action(random: &mut Random, is_fair: bool) -> Action {
     let deed = match random.below(100) {
         0..22 => Deed::Echo(size(random)),
         22..26 => Deed::Flood(1 + random.below(12) as u64, size(random) as u64),
-        26..30 => Deed::Brim(random.below(3) as u64),
-        30..46 => Deed::Subscribe(topic(random)),
+        26..46 => Deed::Subscribe(topic(random)),
         46..50 => Deed::Unsubscribe(topic(random)),
         50..64 => Deed::Publish(topic(random), size(random) as u64),
         64..68 => Deed::PublishToOthers(topic(random), size(random) as u64),

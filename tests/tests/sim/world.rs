@@ -12,7 +12,7 @@ use sockeye_driver::{Close, Driver, Tx};
 
 use crate::client::{Client, Clients, Kind, Stage};
 use crate::keeper::{Keeper, last_number, topic_name};
-use crate::ledger::{Ended, Ledger, NOBODY, Serial, Stream};
+use crate::ledger::{Ended, Ledger, NOBODY, Serial, Stream, Tally};
 use crate::payload;
 use crate::scenario::{Action, Command, Deed, End, Scenario};
 
@@ -46,13 +46,13 @@ pub(crate) struct World {
     steps: usize,
 }
 
-/// Runs a seed. What it returns is the same each time.
-pub(crate) fn run(seed: u64, tracing: bool) -> Result<u64, Failure> {
+/// Runs a seed: a number that is the same each time, and what happened how often.
+pub(crate) fn run(seed: u64, tracing: bool) -> Result<(u64, Tally), Failure> {
     let mut world = World::new(seed, tracing);
     let result = world.run();
     let ledger = world.ledger.borrow();
     match result {
-        Ok(()) => Ok(ledger.digest()),
+        Ok(()) => Ok((ledger.digest(), ledger.tally.clone())),
         Err(what) => Err(Failure { what, trace: ledger.trace() }),
     }
 }
@@ -146,7 +146,8 @@ impl World {
             self.require(self.steps < STEPS_MAX, || "it does not come to an end".into())?;
             let now = self.net.now();
             let due: Vec<_> = self.turns().collect();
-            let ready: Vec<_> = due.iter().filter(|turn| turn.0 <= now).map(|turn| turn.1).collect();
+            let ready: Vec<_> =
+                due.iter().filter(|turn| turn.0 <= now).map(|turn| turn.1).collect();
             match self.random.pick(&ready) {
                 Some(turn) => self.take(*turn)?,
                 None => {
@@ -197,6 +198,7 @@ impl World {
 
     fn turn_shard(&mut self, number: usize) -> Result<(), String> {
         let Some(shard) = &mut self.shards[number] else { return Ok(()) };
+        self.ledger.borrow_mut().begin_turn();
         shard.turn(Some(self.net.now())).map_err(|error| error.to_string())?;
         let census = shard.census();
         let is_done = shard.is_done();

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::net::{SimListener, SimNet, SocketId};
 use super::Work;
+use super::net::{SimListener, SimNet, SocketId};
 use crate::outbuf::Outbuf;
 use crate::slots::{ConnId, Slots};
 use crate::{Close, Closed, Config, Sink, Tx};

@@ -1,7 +1,7 @@
 //! A count of all that a shard holds, for simulations.
 
-use sockeye_driver::{Driver, Tx};
 use sockeye_driver::sim::SimDriver;
+use sockeye_driver::{Driver, Tx};
 
 use super::{Engine, Shard};
 use crate::handler::Handler;

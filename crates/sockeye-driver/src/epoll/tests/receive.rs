@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::io::IoSlice;
 use std::rc::Rc;
 
-use super::rig::{Driver, End, Event, KERNEL_BYTES_MAX, Make, Patience, Rig, assert_same, pattern, settle};
+use super::rig::{
+    Driver, End, Event, KERNEL_BYTES_MAX, Make, Patience, Rig, assert_same, pattern, settle,
+};
 use crate::{Config, ConnId, Tx};
 
 /// A small buffer, so that few bytes make many reads.
