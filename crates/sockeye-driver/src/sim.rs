@@ -13,6 +13,8 @@
 mod net;
 mod pipe;
 mod random;
+#[cfg(test)]
+mod tests;
 mod tx;
 
 use std::io::{self, ErrorKind};

@@ -53,7 +53,7 @@ impl Handler for Keeper {
         let serial = ctx.session().serial;
         let remote = ctx.remote();
         self.book().handle_open(serial, self.shard, remote);
-        if serial % 2 == 0 {
+        if serial.is_multiple_of(2) {
             self.send(ctx, "H", 0, 60);
         }
     }
@@ -87,7 +87,7 @@ impl Handler for Keeper {
         let serial = ctx.session().serial;
         self.book().note(1, || format!("server: drained {serial}"));
         self.book().count("drained");
-        if serial % 3 == 0 {
+        if serial.is_multiple_of(3) {
             self.send(ctx, "H", 0, 100);
         }
         ctx.resume();
@@ -95,7 +95,7 @@ impl Handler for Keeper {
 
     fn closed(&mut self, shard: &mut ShardCtx<'_>, session: Visitor, why: Closed) {
         self.book().handle_closed(session.serial, &why);
-        if session.serial % 4 == 0 {
+        if session.serial.is_multiple_of(4) {
             let topic = session.serial as Topic % 3;
             self.publish_by(topic, NOBODY, 80, |name, text| shard.publish(name, text));
         }
