@@ -59,6 +59,8 @@ pub(crate) enum Deed {
     Ping(usize),
     Pause(Duration),
     Close(u16),
+    /// And then neither reads nor closes its side of TCP.
+    CloseAndLinger,
     Abort,
     Finish,
     Violate(u8),
@@ -99,6 +101,10 @@ impl Scenario {
             let (at, any) = (moment(random), random.below(1_000));
             let flood = Deed::Flood(6 + random.below(8) as u64, 30_000);
             let later = at + Duration::from_micros(random.below(5_000) as u64);
+            if !is_fair {
+                let pause = Deed::Pause(Duration::from_secs(3));
+                actions.push((at, Action::Client(any, pause)));
+            }
             actions.push((at, Action::Client(any, flood)));
             let brim = Deed::Brim(random.below(2) as u64);
             actions.push((later, Action::Client(any, brim)));
@@ -227,6 +233,7 @@ fn action(random: &mut Random, is_fair: bool) -> Action {
         94 => Deed::Finish,
         95 => Deed::Violate(random.below(3) as u8),
         96 => Deed::TooLong,
+        97 if !is_fair => Deed::CloseAndLinger,
         _ => Deed::Close([1000, 1001, 3000][random.below(3)]),
     };
     Action::Client(random.below(1_000), deed)

@@ -269,10 +269,10 @@ impl World {
             Deed::AskForClose(code) => (("close", code, 0), 0),
             Deed::AskForPanic => (("panic", 0, 0), 0),
             Deed::Ping(len) => return self.clients.ping(tx, serial, &vec![b'p'; len]),
-            Deed::Pause(time) => {
-                self.clients.pause(tx, serial, true);
-                self.resumes.insert((self.net.now() + time, serial));
-                return;
+            Deed::Pause(time) => return self.pause(serial, time),
+            Deed::CloseAndLinger => {
+                self.clients.close(tx, serial, 1000);
+                return self.pause(serial, Duration::from_secs(60));
             }
             Deed::Close(code) => return self.clients.close(tx, serial, code),
             Deed::Abort => return self.clients.leave(tx, serial, Close::Abort),
@@ -293,6 +293,11 @@ impl World {
             }
         };
         self.clients.order(tx, serial, order, len, &mut self.random);
+    }
+
+    fn pause(&mut self, serial: Serial, time: Duration) {
+        self.clients.pause(self.driver.tx(), serial, true);
+        self.resumes.insert((self.net.now() + time, serial));
     }
 
     fn resume(&mut self, serial: Serial) {
