@@ -167,6 +167,7 @@ impl Readiness {
 
 impl Driver for Epoll {
     type Tx = EpollTx;
+    type Listener = TcpListener;
 
     fn turn<S: Sink<EpollTx>>(&mut self, until: Option<Instant>, sink: &mut S) -> io::Result<()> {
         let timeout = self.tx.timeout(until);
@@ -215,11 +216,13 @@ impl Driver for Epoll {
         Waker::new(move || waker.wake())
     }
 
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.tx.port.as_fd()
-    }
-
     fn next_deadline(&self) -> Option<Instant> {
         self.tx.next_deadline()
+    }
+}
+
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tx.port.as_fd()
     }
 }

@@ -31,6 +31,8 @@
 mod epoll;
 mod net;
 mod outbuf;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod slots;
 mod sockets;
 #[cfg(test)]
@@ -38,8 +40,7 @@ mod suite;
 mod uring;
 
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::BorrowedFd;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,9 +52,16 @@ pub use slots::{ConnId, SideTable};
 pub use uring::{Unavailable, Uring, UringBuilder, UringTx};
 
 /// A backend: waits for the kernel, moves the bytes.
+///
+/// One that waits on a descriptor is [`AsFd`](std::os::fd::AsFd) too: the descriptor becomes
+/// readable when a turn would find work, so that the driver can sit in another loop; for work that
+/// no descriptor tells of there is [`next_deadline`](Self::next_deadline).
 pub trait Driver {
     /// Its sending half.
     type Tx: Tx;
+
+    /// What it accepts from: a socket, unless the network is not the system's.
+    type Listener;
 
     /// Waits until something happens or `until` has passed (`None`: for as long as it takes), then
     /// tells the sink all that has happened.
@@ -69,14 +77,10 @@ pub trait Driver {
     ///
     /// # Errors
     /// The kernel's refusal to watch it.
-    fn listen(&mut self, listener: TcpListener) -> io::Result<()>;
+    fn listen(&mut self, listener: Self::Listener) -> io::Result<()>;
 
     /// Ends a [`turn`](Self::turn) that waits, from any thread.
     fn waker(&self) -> Waker;
-
-    /// Becomes readable when a turn would find work, so that the driver can sit in another loop;
-    /// for work that no descriptor tells of there is [`next_deadline`](Self::next_deadline).
-    fn as_fd(&self) -> BorrowedFd<'_>;
 
     /// When a turn would find work although the descriptor stays silent: at once where the last
     /// turn has left some for others' sake, later where the listener is left alone for a while.

@@ -337,6 +337,7 @@ fn connection_is_closing(tx: &UringTx, id: ConnId) -> bool {
 
 impl Driver for Uring {
     type Tx = UringTx;
+    type Listener = TcpListener;
 
     fn turn<S: Sink<UringTx>>(&mut self, until: Option<Instant>, sink: &mut S) -> io::Result<()> {
         self.forget();
@@ -389,12 +390,14 @@ impl Driver for Uring {
         waker(&self.waker)
     }
 
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.tx.port.event_fd().as_fd()
-    }
-
     fn next_deadline(&self) -> Option<Instant> {
         let port = &self.tx.port;
         if port.has_work() { Some(self.tx.now) } else { self.tx.next_deadline() }
+    }
+}
+
+impl AsFd for Uring {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tx.port.event_fd().as_fd()
     }
 }

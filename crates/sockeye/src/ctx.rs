@@ -214,7 +214,10 @@ impl<H: Handler> Ctx<'_, H> {
     #[inline(never)]
     fn send_behind(&mut self) -> Sent {
         match self.core.deliveries.send_to(self.id, &self.core.frame) {
-            Ok(()) => Sent::Queued { backlog_bytes: self.cork.waiting() + self.core.frame.len() },
+            Ok(()) => {
+                self.cork.behind_bytes += self.core.frame.len();
+                Sent::Queued { backlog_bytes: self.cork.waiting() }
+            }
             Err(_) => self.overflow(),
         }
     }

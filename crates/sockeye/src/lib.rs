@@ -52,6 +52,8 @@ mod mailbox;
 mod server;
 mod session;
 mod shard;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod stats;
 mod timers;
 mod topics;

@@ -76,6 +76,8 @@ pub(crate) struct Cork {
     pub(crate) block: Vec<u8>,
     /// What the kernel has refused so far.
     pub(crate) backlog_bytes: usize,
+    /// What was sent behind the turn's deliveries, and leaves with them.
+    pub(crate) behind_bytes: usize,
     /// Where the codec's close frame begins in the block, once the connection is over.
     pub(crate) close_at: usize,
 }
@@ -86,12 +88,12 @@ impl Cork {
     }
 
     pub(crate) fn with(block: Vec<u8>, tx: &impl Tx, id: ConnId) -> Self {
-        Self { block, backlog_bytes: tx.backlog_bytes(id), close_at: 0 }
+        Self { block, backlog_bytes: tx.backlog_bytes(id), behind_bytes: 0, close_at: 0 }
     }
 
     #[inline]
     pub(crate) fn waiting(&self) -> usize {
-        self.backlog_bytes + self.block.len()
+        self.backlog_bytes + self.block.len() + self.behind_bytes
     }
 }
 

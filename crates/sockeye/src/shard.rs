@@ -5,8 +5,8 @@
 
 use std::io;
 use std::mem;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::BorrowedFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,6 +23,8 @@ use crate::session::{Call, Cause, Cork, Session, Stage, log_panic};
 use crate::timers::{Tick, Wheel, ticks};
 use crate::upgrade::{self, Progress};
 
+#[cfg(feature = "sim")]
+mod census;
 mod outward;
 
 /// A driver and the engine on top of it.
@@ -74,7 +76,7 @@ impl Times {
 impl<D: Driver, H: Handler> Shard<D, H> {
     pub(crate) fn new(
         mut driver: D,
-        listener: TcpListener,
+        listener: D::Listener,
         handler: H,
         config: Arc<Config>,
         handle: Handle,
@@ -108,13 +110,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         earlier(self.engine.next_deadline(), self.driver.next_deadline())
     }
 
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.driver.as_fd()
-    }
-
     /// Shut down, and the last connection is gone.
     pub(crate) fn is_done(&self) -> bool {
         self.engine.stopping && self.engine.sessions.is_empty()
+    }
+}
+
+impl<D: AsFd, H: Handler> AsFd for Shard<D, H> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.driver.as_fd()
     }
 }
 
@@ -370,7 +374,9 @@ impl<H: Handler> Engine<H> {
                     let mut out = tx.out(id);
                     // Refused only where a close frame has left, and then there is no ping to send.
                     let _ = link.connection.ping(&[], None, &mut out);
-                    tx.flush(id, out);
+                    if tx.flush(id, out) > self.core.config.backlog_bytes_max {
+                        return self.overflow(tx, id);
+                    }
                 }
                 if let Some(due) = self.open_deadline(id) {
                     self.arm(id, due);

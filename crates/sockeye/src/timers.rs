@@ -78,6 +78,11 @@ impl Wheel {
         })
     }
 
+    #[cfg(feature = "sim")]
+    pub(crate) fn len(&self) -> usize {
+        self.slots.iter().flatten().map(Vec::len).sum()
+    }
+
     /// Moves the time on and hands out what is due, with the tick that [`insert`](Self::insert)
     /// returned for it.
     pub(crate) fn advance(&mut self, now: Tick, due: &mut Vec<(Tick, ConnId)>) {

@@ -60,6 +60,14 @@ impl Topics {
         list.iter().position(|subscription| subscription.topic == topic)
     }
 
+    /// How many topics there are, and how many subscriptions by either list of them.
+    #[cfg(feature = "sim")]
+    pub(crate) fn len(&self) -> (usize, usize, usize) {
+        let by_topic = self.topics.iter().map(|topic| topic.subscribers.len()).sum();
+        let by_connection = self.subscriptions.values().map(Vec::len).sum();
+        (self.ids.len(), by_topic, by_connection)
+    }
+
     /// The connection must not subscribe to it yet.
     pub(crate) fn subscribe(&mut self, name: &str, id: ConnId) {
         let topic = self.find(name).unwrap_or_else(|| self.create(name));

@@ -200,6 +200,34 @@ fn backlog_bytes_counts_all_that_waits() {
     }
 }
 
+/// So it is where what the callback sends has to wait behind the turn's deliveries: a sender that
+/// goes on up to a mark finds its mark.
+#[test]
+fn backlog_bytes_counts_what_waits_behind_deliveries() {
+    let setup = Setup::new().config(limits);
+    let note = setup.notes();
+    let rig = setup
+        .message(move |ctx, _| {
+            ctx.send_to(ctx.id(), "first").unwrap();
+            let mut sizes = vec![ctx.backlog_bytes()];
+            for payload in [&b"abc"[..], &[0; 125], &[0; 126]] {
+                let sent = ctx.send(payload);
+                sizes.push(ctx.backlog_bytes());
+                assert_eq!(sent, Sent::Queued { backlog_bytes: ctx.backlog_bytes() });
+            }
+            note(format!("{sizes:?}"));
+        })
+        .start();
+    let mut peer = rig.peer();
+    peer.send_frame(TEXT, b"go");
+    assert_eq!(rig.next_note(), "[0, 5, 132, 262]");
+    assert_eq!(peer.read_text(), "first");
+    for len in [3, 125, 126] {
+        let frame = peer.read_frame();
+        assert_eq!((frame.first, frame.payload.len()), (BINARY, len));
+    }
+}
+
 /// `drained` comes once, when the backlog has fallen to `backlog_low_bytes`; nothing is lost or out
 /// of order meanwhile.
 #[test]

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use super::rig::{ANY, Event, Make, Patience, Peer, Rig, crowd};
-use crate::{Config, Driver, Tx};
+use super::rig::{ANY, Driver, Event, Make, Patience, Peer, Rig, crowd};
+use crate::{Config, Tx};
 
 /// `accepted`: with the peer's address, once for each peer.
 pub(crate) fn the_peer_is_named<D: Driver>(make: Make<D>) {

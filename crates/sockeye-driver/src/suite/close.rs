@@ -5,8 +5,8 @@ use std::net::TcpListener;
 
 use bytes::Bytes;
 
-use super::rig::{ANY, End, Event, Make, Peer, Random, Rig, assert_same, pattern};
-use crate::{Close, Config, ConnId, Driver, Tx};
+use super::rig::{ANY, Driver, End, Event, Make, Peer, Random, Rig, assert_same, pattern};
+use crate::{Close, Config, ConnId, Tx};
 
 /// Promises 6 and 7: what waits is sent, then FIN; `closed` comes when the peer's FIN has come and
 /// not before. That the backlog drains is not told any more.

@@ -5,8 +5,8 @@ use std::net::TcpListener;
 
 use bytes::Bytes;
 
-use super::rig::{ANY, End, Event, Make, Peer, Rig, assert_same, pattern};
-use crate::{Bound, Close, Config, Driver, Tx};
+use super::rig::{ANY, Driver, End, Event, Make, Peer, Rig, assert_same, pattern};
+use crate::{Bound, Close, Config, Tx};
 
 /// `connect`: `connected`, and only then what the peer sends, who may be quick.
 pub(crate) fn connected_comes_first_and_then_the_bytes<D: Driver>(make: Make<D>) {

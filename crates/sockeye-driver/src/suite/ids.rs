@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::rig::{ANY, End, Event, Make, Patience, Random, Rig};
-use crate::{Close, Config, ConnId, Driver, Tx};
+use super::rig::{ANY, Driver, End, Event, Make, Patience, Random, Rig};
+use crate::{Close, Config, ConnId, Tx};
 
 /// All that can be done with an id; each call says that there is nothing.
 fn try_everything<T: Tx>(tx: &mut T, id: ConnId) {

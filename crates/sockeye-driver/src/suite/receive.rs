@@ -4,8 +4,10 @@ use std::cell::Cell;
 use std::io::IoSlice;
 use std::rc::Rc;
 
-use super::rig::{End, Event, KERNEL_BYTES_MAX, Make, Patience, Rig, assert_same, pattern, settle};
-use crate::{Config, ConnId, Driver, Tx};
+use super::rig::{
+    Driver, End, Event, KERNEL_BYTES_MAX, Make, Patience, Rig, assert_same, pattern, settle,
+};
+use crate::{Config, ConnId, Tx};
 
 /// A small buffer, so that few bytes make many reads.
 fn small() -> Config {

@@ -4,11 +4,17 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::{Bound, Close, Closed, Config, ConnId, Driver, Sink, Tx};
+use crate::{Bound, Close, Closed, Config, ConnId, Sink, Tx};
+
+/// What the suite is about: drivers of the system's sockets.
+pub(crate) trait Driver: crate::Driver<Listener = TcpListener> + AsFd {}
+
+impl<D: crate::Driver<Listener = TcpListener> + AsFd> Driver for D {}
 
 /// How a test makes its driver.
 pub(crate) type Make<D> = fn(Config) -> D;

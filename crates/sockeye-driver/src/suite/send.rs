@@ -4,8 +4,8 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::rig::{End, Event, Make, Patience, Peer, Random, Rig, assert_same, pattern};
-use crate::{Close, Config, ConnId, Driver, Tx};
+use super::rig::{Driver, End, Event, Make, Patience, Peer, Random, Rig, assert_same, pattern};
+use crate::{Close, Config, ConnId, Tx};
 
 fn config() -> Config {
     Config { backlog_low_bytes: 64 << 10, ..Config::default() }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use super::rig::{End, Make, Patience, Peer, Rig};
-use crate::{Config, Driver, Tx};
+use super::rig::{Driver, End, Make, Patience, Peer, Rig};
+use crate::{Config, Tx};
 
 /// A time far enough away to see whether somebody waits for it.
 const SOON: Duration = Duration::from_millis(20);

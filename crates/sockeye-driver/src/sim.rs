@@ -1,0 +1,158 @@
+//! The backend without a kernel, for tests: connections in memory, under a virtual clock and a
+//! seed. It keeps every promise of the seam, in the most awkward ways that the promises leave.
+//!
+//! A [`SimNet`] is the network and the clock, and its [`Faults`] say what goes wrong in it; any
+//! number of [`SimDriver`]s share it on one thread. A turn never sleeps: where there is nothing to
+//! do the clock moves on to when there is, or to `until`. With several drivers it is for the test
+//! to say who turns next: turn them with a time that has passed, and move the clock by
+//! [`SimNet::advance_to`] to the earliest [`next_deadline`](Driver::next_deadline) of them all.
+//!
+//! Nothing is left to chance but by the seed: no threads, no real time (one [`Instant`] when the
+//! network is made is all), no order of a hash table.
+
+mod net;
+mod pipe;
+mod random;
+#[cfg(test)]
+mod tests;
+mod tx;
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+pub use net::{Faults, SimListener, SimNet};
+pub use random::Random;
+pub use tx::SimTx;
+
+use crate::slots::ConnId;
+use crate::{Closed, Config, Driver, Sink, Waker};
+
+/// A driver of one [`SimNet`]. Dropping it closes all it has, as the end of a process does.
+#[derive(Debug)]
+pub struct SimDriver {
+    receive_buffer: Box<[u8]>,
+    woken: Arc<AtomicBool>,
+    tx: SimTx,
+}
+
+/// What a turn finds to do. One connection may be there twice.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    Accept,
+    Connect(ConnId),
+    Receive(ConnId),
+    Send(ConnId),
+}
+
+impl SimDriver {
+    /// A driver without a listener.
+    pub fn new(net: &SimNet, config: Config) -> Self {
+        Self {
+            receive_buffer: vec![0; config.receive_buffer_bytes.max(1)].into_boxed_slice(),
+            woken: Arc::default(),
+            tx: SimTx::new(net.clone(), config),
+        }
+    }
+
+    /// This end's address of a connection.
+    pub fn local_addr(&self, id: ConnId) -> Option<SocketAddr> {
+        self.tx.local_addr(id)
+    }
+
+    /// How many connections there are, and how many bytes wait for all of them.
+    pub fn load(&self) -> (usize, usize) {
+        self.tx.load()
+    }
+
+    /// Moves the clock on to when there is something to do.
+    fn wait(&self, until: Option<Instant>) -> io::Result<()> {
+        let now = self.tx.net.now();
+        let target = match (until, self.next_deadline()) {
+            (Some(until), Some(next)) => until.min(next),
+            (until, next) => until.or(next).ok_or_else(|| {
+                io::Error::new(ErrorKind::Deadlock, "nothing will ever happen to this driver")
+            })?,
+        };
+        if target > now {
+            self.tx.net.advance_to(target);
+        }
+        Ok(())
+    }
+
+    fn receive<S: Sink<SimTx>>(&mut self, id: ConnId, sink: &mut S) {
+        let mut budget = self.tx.config.receive_budget_bytes.max(1);
+        while budget > 0 {
+            let Some(connection) = self.tx.connections.get(id) else { return };
+            if !connection.is_receiving() {
+                return;
+            }
+            let (socket, discard) = (connection.socket, connection.closing);
+            let room = self.receive_buffer.len().min(budget);
+            let read = self.tx.net.net().read(socket, &mut self.receive_buffer[..room]);
+            match read {
+                Ok(0) => return self.tx.handle_eof(id, sink),
+                Ok(len) => {
+                    if !discard {
+                        sink.received(&mut self.tx, id, &mut self.receive_buffer[..len]);
+                    }
+                    budget -= len;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => return self.tx.handle_end(id, Closed::Error(error), sink),
+            }
+            // The rest, if there is any, may as well come in a turn of its own.
+            if self.tx.net.net().random.chance(300) {
+                return;
+            }
+        }
+    }
+}
+
+impl Driver for SimDriver {
+    type Tx = SimTx;
+    type Listener = SimListener;
+
+    fn turn<S: Sink<SimTx>>(&mut self, until: Option<Instant>, sink: &mut S) -> io::Result<()> {
+        self.wait(until)?;
+        self.woken.store(false, Ordering::Relaxed);
+        self.tx.now = self.tx.net.now();
+        for work in self.tx.work() {
+            match work {
+                Work::Accept => self.tx.accept(sink),
+                Work::Connect(id) => self.tx.handle_connected(id, sink),
+                Work::Receive(id) => self.receive(id, sink),
+                Work::Send(id) => self.tx.handle_writable(id, sink),
+            }
+        }
+        self.tx.bury(sink);
+        Ok(())
+    }
+
+    fn tx(&mut self) -> &mut SimTx {
+        &mut self.tx
+    }
+
+    fn listen(&mut self, listener: SimListener) -> io::Result<()> {
+        self.tx.listen(listener);
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        let woken = Arc::clone(&self.woken);
+        Waker::new(move || {
+            woken.store(true, Ordering::Relaxed);
+            Ok(())
+        })
+    }
+
+    /// Not before this time is there anything to do, unless another driver turns meanwhile.
+    fn next_deadline(&self) -> Option<Instant> {
+        if self.woken.load(Ordering::Relaxed) {
+            return Some(self.tx.net.now());
+        }
+        self.tx.next_deadline()
+    }
+}
