@@ -67,6 +67,8 @@ pub enum Outgoing<'a> {
     Block(&'a mut Vec<u8>),
     Parts(&'a [IoSlice<'a>]),
     Shared(&'a Bytes),
+    /// What was taken over before.
+    Deferred(&'a Block),
 }
 
 impl Outgoing<'_> {
@@ -75,6 +77,16 @@ impl Outgoing<'_> {
             Self::Block(bytes) => bytes.len(),
             Self::Parts(parts) => parts.iter().map(|part| part.len()).sum(),
             Self::Shared(bytes) => bytes.len(),
+            Self::Deferred(block) => block.bytes().len(),
+        }
+    }
+
+    pub(crate) fn copy_to(&self, to: &mut Vec<u8>) {
+        match self {
+            Self::Block(bytes) => to.extend_from_slice(bytes),
+            Self::Parts(parts) => parts.iter().for_each(|part| to.extend_from_slice(part)),
+            Self::Shared(bytes) => to.extend_from_slice(bytes),
+            Self::Deferred(block) => to.extend_from_slice(block.bytes()),
         }
     }
 
@@ -83,6 +95,8 @@ impl Outgoing<'_> {
             Self::Block(bytes) => backlog.push(&bytes[sent..]),
             Self::Parts(parts) => backlog.push_parts(parts, sent),
             Self::Shared(bytes) => backlog.push_shared((*bytes).clone(), sent),
+            Self::Deferred(Block::Shared(bytes)) => backlog.push_shared(bytes.clone(), sent),
+            Self::Deferred(Block::Owned(bytes)) => backlog.push(&bytes[sent..]),
         }
     }
 }
@@ -129,7 +143,7 @@ pub(crate) mod flag {
     pub(crate) const ABOVE_LOW_MARK: u8 = 32;
     /// The peer's FIN is known to be on its way: a short read does not mean that nothing follows.
     pub(crate) const READ_TO_END: u8 = 64;
-    /// In the list of those to be read from without a word of epoll.
+    /// In the list of those to be read from without a word of the kernel.
     pub(crate) const DUE: u8 = 128;
 }
 
@@ -141,9 +155,7 @@ impl<S> Connection<S> {
     pub(crate) fn backlog_bytes(&self) -> usize {
         self.backlog.as_ref().map_or(0, |backlog| backlog.len())
     }
-}
 
-impl<S> Connection<S> {
     /// Sends what the kernel takes at once, and says how much that was.
     fn write(&mut self, bytes: &Outgoing<'_>) -> io::Result<usize> {
         loop {
@@ -151,6 +163,7 @@ impl<S> Connection<S> {
                 Outgoing::Block(bytes) => self.stream.write(bytes),
                 Outgoing::Parts(parts) => self.stream.write_vectored(parts),
                 Outgoing::Shared(bytes) => self.stream.write(bytes),
+                Outgoing::Deferred(block) => self.stream.write(block.bytes()),
             };
             match sent {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
@@ -187,28 +200,19 @@ impl<P: Port> SocketTx<P, P::State> {
         } else if self.port.defer(id, connection, &mut bytes) {
             return 0;
         } else if let Some(before) = self.port.take_deferred(connection) {
-            self.send_block(id, &before);
+            self.send_now(id, &Outgoing::Deferred(&before));
             return self.send(id, bytes);
         } else {
-            match connection.write(&bytes) {
-                Ok(sent) if sent < bytes.len() => self.keep(id, &bytes, sent),
-                Ok(_) => {}
-                Err(error) => self.break_off(id, error),
-            }
+            self.send_now(id, &bytes);
         }
         self.backlog_bytes(id)
     }
 
-    /// Sends a block of which nothing is gone yet.
-    fn send_block(&mut self, id: ConnId, block: &Block) {
+    /// Sends what the kernel takes, before which nothing waits, and keeps the rest.
+    fn send_now(&mut self, id: ConnId, bytes: &Outgoing<'_>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        let parts = [IoSlice::new(block.bytes())];
-        let bytes = match block {
-            Block::Owned(_) => Outgoing::Parts(&parts),
-            Block::Shared(bytes) => Outgoing::Shared(bytes),
-        };
-        match connection.write(&bytes) {
-            Ok(sent) if sent < bytes.len() => self.keep(id, &bytes, sent),
+        match connection.write(bytes) {
+            Ok(sent) if sent < bytes.len() => self.keep(id, bytes, sent),
             Ok(_) => {}
             Err(error) => self.break_off(id, error),
         }
@@ -219,7 +223,7 @@ impl<P: Port> SocketTx<P, P::State> {
         if let Some(connection) = self.connections.get_mut(id)
             && let Some(block) = self.port.take_deferred(connection)
         {
-            self.send_block(id, &block);
+            self.send_now(id, &Outgoing::Deferred(&block));
         }
     }
 

@@ -12,9 +12,8 @@ use std::time::Instant;
 use io_uring::cqueue;
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::outbuf::Block;
 use crate::slots::ConnId;
-use crate::sockets::{Listener, Outgoing, SocketTx, flag};
+use crate::sockets::{Listener, Outgoing, Port, SocketTx, flag};
 use crate::{Closed, Config, Driver, Sink, Waker};
 
 mod buffers;
@@ -135,12 +134,7 @@ impl Uring {
 
     /// A send that did not go out whole: the rest waits, or the connection is broken.
     fn handle_unsent(&mut self, Unsent { id, block, sent }: Unsent) {
-        let bytes = match &block {
-            Block::Owned(_) => None,
-            Block::Shared(bytes) => Some(Outgoing::Shared(bytes)),
-        };
-        let parts = [io::IoSlice::new(block.bytes())];
-        let bytes = bytes.unwrap_or(Outgoing::Parts(&parts));
+        let bytes = Outgoing::Deferred(&block);
         match sent {
             Ok(sent) => self.tx.keep(id, &bytes, sent),
             Err(error)
@@ -185,7 +179,7 @@ impl Uring {
         connection.state.polling = false;
         if connection.is(flag::CONNECTING) && !self.tx.handle_connecting(id, sink) {
             if let Some(connection) = self.tx.connections.get_mut(id) {
-                crate::sockets::Port::await_room(&mut self.tx.port, id, connection);
+                self.tx.port.await_room(id, connection);
             }
             return;
         }

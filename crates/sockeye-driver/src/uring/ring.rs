@@ -412,12 +412,12 @@ impl Port for Ring {
                 let empty = self.spare.pop().unwrap_or_default();
                 Block::Owned(mem::replace(bytes, empty))
             }
-            Outgoing::Parts(parts) => {
-                let mut bytes = self.spare.pop().unwrap_or_default();
-                parts.iter().for_each(|part| bytes.extend_from_slice(part));
-                Block::Owned(bytes)
-            }
             Outgoing::Shared(bytes) => Block::Shared((*bytes).clone()),
+            bytes => {
+                let mut own = self.spare.pop().unwrap_or_default();
+                bytes.copy_to(&mut own);
+                Block::Owned(own)
+            }
         };
         self.sends.push(Send { id, fd: connection.stream.as_raw_fd(), block: Some(block) });
         connection.state.deferred = self.sends.len() as u32;
@@ -437,11 +437,8 @@ fn append(block: &mut Block, bytes: &Outgoing<'_>, spare: &mut Vec<Vec<u8>>) {
         own.extend_from_slice(shared);
         *block = Block::Owned(own);
     }
-    let Block::Owned(own) = block else { return };
-    match bytes {
-        Outgoing::Block(bytes) => own.extend_from_slice(bytes),
-        Outgoing::Parts(parts) => parts.iter().for_each(|part| own.extend_from_slice(part)),
-        Outgoing::Shared(bytes) => own.extend_from_slice(bytes),
+    if let Block::Owned(own) = block {
+        bytes.copy_to(own);
     }
 }
 
