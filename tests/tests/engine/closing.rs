@@ -40,6 +40,14 @@ fn closes() -> Setup {
     Setup::new().message(|ctx, _| ctx.close(CloseCode(4000), "enough").unwrap())
 }
 
+/// The peer has read the close frame of [`closes`], answers it, and that is the end.
+fn answer_the_handlers_close(rig: Rig, mut peer: Peer) {
+    peer.send_frame(CLOSE, &close_payload(4000, ""));
+    peer.expect_end();
+    drop(peer);
+    assert_closed_by_handler(rig);
+}
+
 /// Asserts that the rig's only connection was closed by [`closes`].
 fn assert_closed_by_handler(rig: Rig) {
     let why = only_closed(rig);
@@ -113,10 +121,7 @@ fn by_the_handler() {
         assert_eq!(peer.read_text(), "text");
         assert_eq!(peer.read_frame().payload, [7; 100_000]);
         assert_eq!(peer.read_close(), (4000, "enough".into()));
-        peer.send_frame(CLOSE, &close_payload(4000, ""));
-        peer.expect_end();
-        drop(peer);
-        assert_closed_by_handler(rig);
+        answer_the_handlers_close(rig, peer);
     }
 }
 
@@ -200,10 +205,7 @@ fn by_the_handler_while_paused() {
     peer.send_frame(TEXT, b"not looked at yet");
     remote.close(CloseCode(4000), "enough").unwrap();
     assert_eq!(peer.read_close(), (4000, "enough".into()));
-    peer.send_frame(CLOSE, &close_payload(4000, ""));
-    peer.expect_end();
-    drop(peer);
-    assert_closed_by_handler(rig);
+    answer_the_handlers_close(rig, peer);
 }
 
 /// Whoever breaks the protocol is told how, then gets a FIN, and no reset although what it had sent
@@ -326,10 +328,7 @@ fn by_another_thread() {
         assert_eq!(peer.read_close(), (4000, "enough".into()));
         assert!(!remote.is_open());
         assert_eq!(remote.close(CloseCode(4000), "again"), Err(Refused::Closed));
-        peer.send_frame(CLOSE, &close_payload(4000, ""));
-        peer.expect_end();
-        drop(peer);
-        assert_closed_by_handler(rig);
+        answer_the_handlers_close(rig, peer);
     }
 }
 

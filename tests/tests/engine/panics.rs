@@ -19,6 +19,14 @@ fn doomed_request() -> String {
     REQUEST.replacen("GET / ", "GET /panic ", 1)
 }
 
+/// An echo server that panics at each message of a [`doomed`] one.
+fn echoing_but_for_the_doomed() -> Setup {
+    setup().message(|ctx, message| {
+        assert_ne!(ctx.session().name, "panic");
+        ctx.send(message);
+    })
+}
+
 /// A connection that is to panic.
 fn doomed(rig: &Rig) -> Peer {
     Peer::open_with(rig.address, &doomed_request()).0
@@ -147,12 +155,7 @@ fn in_message_with_any_payload() {
 /// In `message` with a message that was put together from fragments and reads.
 #[test]
 fn in_message_with_a_message_in_pieces() {
-    let rig = setup()
-        .message(|ctx, message| {
-            assert_ne!(ctx.session().name, "panic");
-            ctx.send(message);
-        })
-        .start();
+    let rig = echoing_but_for_the_doomed().start();
     let mut bystander = rig.peer();
     let mut peer = doomed(&rig);
     peer.send_frame(0x02, &[1; 100_000]);
@@ -322,12 +325,8 @@ fn in_the_middle_of_a_batch() {
 /// waits for another one.
 #[test]
 fn with_the_peers_close_in_the_same_read() {
-    let rig = setup()
+    let rig = echoing_but_for_the_doomed()
         .config(|config| config.close_timeout_ms = 2 * PATIENCE.as_millis() as u32)
-        .message(|ctx, message| {
-            assert_ne!(ctx.session().name, "panic");
-            ctx.send(message);
-        })
         .start();
     let bystander = rig.peer();
     let mut peer = doomed(&rig);
@@ -343,12 +342,7 @@ fn with_the_peers_close_in_the_same_read() {
 /// no protocol error, and the peer's answer is understood.
 #[test]
 fn with_half_a_frame_in_the_same_read() {
-    let rig = setup()
-        .message(|ctx, message| {
-            assert_ne!(ctx.session().name, "panic");
-            ctx.send(message);
-        })
-        .start();
+    let rig = echoing_but_for_the_doomed().start();
     let bystander = rig.peer();
     let mut peer = doomed(&rig);
     let (panics, later) = (masked(TEXT, b""), masked(BINARY, &[0xFF; 1_000]));
