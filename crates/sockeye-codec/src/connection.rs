@@ -93,7 +93,52 @@ impl Connection {
         }
         // Drawn before it is known to be needed: the event borrows the codec. Free for a server.
         let key = codec.next_masking_key();
-        match self.decoder.next(self.mode, codec, input) {
+        let decoded = self.decoder.next(self.mode, codec, input);
+        self.handle(decoded, out, key)
+    }
+
+    /// Where the next bytes of the input may be received instead of somewhere else: the buffer of
+    /// the message under way, if at least `bytes_min` and at most `bytes_max` of its frame fit
+    /// there. That saves a copy of large messages; where there is no room, or always, bytes go to
+    /// [`receive`](Self::receive). What is not received into the room is of no interest.
+    #[inline]
+    pub fn room(&mut self, bytes_min: usize, bytes_max: usize) -> Option<&mut [u8]> {
+        if self.state == State::Closed {
+            return None;
+        }
+        self.decoder.room(self.mode, bytes_min, bytes_max)
+    }
+
+    /// Goes on with `len` bytes that were received into the last [`room`](Self::room). The event,
+    /// if they complete the message, is borrowed from `codec`.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    ///
+    /// # Panics
+    /// There was no room for so many.
+    pub fn receive_in_room<'c>(
+        &mut self,
+        codec: &'c mut Codec,
+        len: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Event<'c>>, ProtocolError> {
+        if self.state == State::Closed {
+            return Ok(None);
+        }
+        let key = codec.next_masking_key();
+        let decoded = self.decoder.next_in_room(codec, len);
+        self.handle(decoded, out, key)
+    }
+
+    #[inline]
+    fn handle<'c>(
+        &mut self,
+        decoded: Result<Option<Decoded<'c>>, ProtocolError>,
+        out: &mut Vec<u8>,
+        key: Option<MaskingKey>,
+    ) -> Result<Option<Event<'c>>, ProtocolError> {
+        match decoded {
             Ok(None) => Ok(None),
             Ok(Some(Decoded::Message(message))) => Ok(Some(Event::Message(message))),
             Ok(Some(Decoded::Chunk(chunk))) => Ok(Some(Event::Chunk(chunk))),

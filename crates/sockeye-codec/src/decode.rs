@@ -128,6 +128,31 @@ impl Decoder {
         }
     }
 
+    /// See [`Connection::room`](crate::Connection::room).
+    pub(crate) fn room(
+        &mut self,
+        mode: Mode,
+        bytes_min: usize,
+        bytes_max: usize,
+    ) -> Option<&mut [u8]> {
+        let partial = self.partial.as_deref_mut().filter(|_| !mode.stream)?;
+        partial.room(bytes_min, bytes_max)
+    }
+
+    /// Goes on with so many bytes in the room.
+    pub(crate) fn next_in_room<'c>(
+        &mut self,
+        codec: &'c mut Codec,
+        len: usize,
+    ) -> Result<Option<Decoded<'c>>, ProtocolError> {
+        codec.take_back();
+        let Some(partial) = self.partial.as_deref_mut() else { return Ok(None) };
+        match partial.land_in_room(len)? {
+            Landed::Message(message) => self.lend(message, codec).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// The next header; what there is of it is kept if it is not whole.
     fn header(
         &mut self,
@@ -222,9 +247,11 @@ impl Decoder {
         codec.scratch.lent = self.partial.take();
         let lent = codec.scratch.lent.get_or_insert_default();
         Ok(match message {
-            PartialMessage { extension: true, kind, .. } => Decoded::Extension(kind, &lent.binary),
+            PartialMessage { extension: true, kind, .. } => {
+                Decoded::Extension(kind, lent.binary.as_bytes())
+            }
             PartialMessage { kind: DataKind::Binary, .. } => {
-                Decoded::Message(Message::Binary(&lent.binary))
+                Decoded::Message(Message::Binary(lent.binary.as_bytes()))
             }
             PartialMessage { kind: DataKind::Text, .. } => {
                 let text = lent.text.finish().map_err(|_| ProtocolError::InvalidUtf8)?;

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use crate::arch::Text;
+use crate::arch::{Growing, Text};
 use crate::error::ProtocolError;
 use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, HEADER_BYTES_MAX, OpCode};
 use crate::mask::{self, MaskingKey};
@@ -25,7 +25,7 @@ pub(crate) struct Partial {
     /// The payload so far of a control frame, which may stand between the frames of a message.
     pub(crate) control: ControlPayload,
     pub(crate) text: Text,
-    pub(crate) binary: Vec<u8>,
+    pub(crate) binary: Growing,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +59,22 @@ pub(crate) struct ControlPayload {
 impl Default for ControlPayload {
     fn default() -> Self {
         Self { bytes: [0; CONTROL_PAYLOAD_BYTES_MAX], len: 0 }
+    }
+}
+
+impl PartialFrame {
+    /// What is left of it behind so many bytes.
+    fn behind(self, len: u64) -> Option<Self> {
+        let remaining = self.remaining - len;
+        let key = mask::rotate(self.key, (len % 4) as usize);
+        (remaining > 0).then_some(Self { key, remaining, ..self })
+    }
+}
+
+impl PartialMessage {
+    /// Text, but for an extension's, which is not text yet.
+    fn is_checked_text(self) -> bool {
+        self.kind == DataKind::Text && !self.extension
     }
 }
 
@@ -101,7 +117,7 @@ impl Scratch {
 
 impl Partial {
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.text.capacity() + self.binary.capacity()
+        size_of::<Self>() + self.text.buffer().capacity() + self.binary.capacity()
     }
 
     fn clear(&mut self) {
@@ -135,34 +151,73 @@ impl Partial {
     ) -> Result<Landed<'i>, ProtocolError> {
         let len = frame.remaining.min(input.len() as u64);
         let piece = take(input, len as usize);
-        let remaining = frame.remaining - len;
-        self.frame = (remaining > 0).then(|| PartialFrame {
-            key: mask::rotate(frame.key, piece.len()),
-            remaining,
-            ..frame
-        });
+        self.frame = frame.behind(len);
         if frame.opcode.is_control() {
             mask::apply(piece, frame.key, 0);
             self.control.push(piece);
-            return Ok(if remaining == 0 { Landed::Control } else { Landed::Nothing });
+            return Ok(if self.frame.is_none() { Landed::Control } else { Landed::Nothing });
         }
-        let last = remaining == 0 && frame.fin;
-        let Some(message) = (if last { self.message.take() } else { self.message }) else {
+        let Some(message) = self.message else {
             return Ok(Landed::Nothing); // not reached: a data frame has its message
         };
         if stream {
+            let last = self.frame.is_none() && frame.fin;
             return self.stream(message, frame.key, piece, last);
         }
-        if message.kind == DataKind::Text && !message.extension {
-            let room = Room { len: self.text.len(), capacity: self.text.capacity() };
-            self.text.reserve_exact(room.missing(piece.len(), remaining, frame.fin));
+        let missing = self.growth(message).missing(piece.len(), frame.remaining - len, frame.fin);
+        if message.is_checked_text() {
+            self.text.reserve_exact(missing);
             self.text.push_masked(piece, frame.key).map_err(|_| ProtocolError::InvalidUtf8)?;
         } else {
-            let room = Room { len: self.binary.len(), capacity: self.binary.capacity() };
-            self.binary.reserve_exact(room.missing(piece.len(), remaining, frame.fin));
-            mask::extend(&mut self.binary, piece, frame.key);
+            self.binary.reserve_exact(missing);
+            self.binary.push_masked(piece, frame.key);
         }
-        Ok(if last { Landed::Message(message) } else { Landed::Nothing })
+        Ok(self.landed(frame.fin))
+    }
+
+    /// Where the next bytes of the frame under way may be received, if they are the message's: at
+    /// most so many, and not fewer than `bytes_min`.
+    pub(crate) fn room(&mut self, bytes_min: usize, bytes_max: usize) -> Option<&mut [u8]> {
+        let (frame, message) = (self.frame?, self.message?);
+        if frame.opcode.is_control() {
+            return None;
+        }
+        let growth = self.growth(message);
+        // At most as much again as has arrived, as for all that is only declared.
+        let most = growth.len.max(growth.capacity - growth.len).min(bytes_max);
+        let len = frame.remaining.min(most as u64) as usize;
+        if len < bytes_min {
+            return None;
+        }
+        Some(if message.is_checked_text() { self.text.room(len) } else { self.binary.room(len) })
+    }
+
+    /// So many bytes were received into the room.
+    pub(crate) fn land_in_room(&mut self, len: usize) -> Result<Landed<'static>, ProtocolError> {
+        let (Some(frame), Some(message)) = (self.frame, self.message) else {
+            return Ok(Landed::Nothing); // not reached: there was a room
+        };
+        assert!(len as u64 <= frame.remaining, "there was no room for {len} bytes");
+        self.frame = frame.behind(len as u64);
+        if message.is_checked_text() {
+            self.text.push_room(len, frame.key).map_err(|_| ProtocolError::InvalidUtf8)?;
+        } else {
+            self.binary.push_room(len, frame.key);
+        }
+        Ok(self.landed(frame.fin))
+    }
+
+    /// What there is when a piece of a data frame has landed.
+    fn landed(&mut self, fin: bool) -> Landed<'static> {
+        if self.frame.is_some() || !fin {
+            return Landed::Nothing;
+        }
+        self.message.take().map_or(Landed::Nothing, Landed::Message)
+    }
+
+    fn growth(&self, message: PartialMessage) -> Growth {
+        let buffer = if message.is_checked_text() { self.text.buffer() } else { &self.binary };
+        Growth { len: buffer.len(), capacity: buffer.capacity() }
     }
 
     /// Streaming mode: the piece is handed out as it is.
@@ -174,7 +229,7 @@ impl Partial {
         last: bool,
     ) -> Result<Landed<'i>, ProtocolError> {
         mask::apply(piece, key, 0);
-        if message.kind == DataKind::Text && !message.extension {
+        if message.is_checked_text() {
             message.utf8.push(piece).map_err(|_| ProtocolError::InvalidUtf8)?;
             if last {
                 message.utf8.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
@@ -183,20 +238,18 @@ impl Partial {
         let silent = piece.is_empty() && !last;
         let chunk = Chunk { kind: message.kind, payload: piece, first: !message.begun, last };
         message.begun |= !silent;
-        if !last {
-            self.message = Some(message);
-        }
+        self.message = (!last).then_some(message);
         Ok(if silent { Landed::Nothing } else { Landed::Chunk(chunk) })
     }
 }
 
 /// The buffer of a message that grows.
-struct Room {
+struct Growth {
     len: usize,
     capacity: usize,
 }
 
-impl Room {
+impl Growth {
     /// How much to reserve for a piece and what is expected behind it. At most as much again as has
     /// arrived: the copies of growing stay linear, and what a peer only declares costs it first.
     fn missing(&self, piece: usize, remaining: u64, fin: bool) -> usize {

@@ -10,12 +10,14 @@ mod aarch64;
 pub(crate) mod forced;
 #[cfg(target_arch = "x86_64")]
 mod fused;
+mod growing;
 mod portable;
 mod text;
 mod validate;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub(crate) use growing::Growing;
 pub(crate) use text::{Text, unmask_text, valid_text};
 
 /// Writes `src[i] ^ key[i % 4]` to `dst[i]` for each `i < len`; the key is in memory order.

@@ -1,6 +1,7 @@
 //! Bytes that were found to be UTF-8 become `str` here without being looked at a second time.
 
-use super::{validate, xor_extend};
+use super::growing::{Growing, Masked};
+use super::validate;
 use crate::mask::{self, MaskingKey};
 use crate::utf8::{self, InvalidUtf8, Utf8Stream};
 
@@ -55,19 +56,15 @@ pub(crate) fn valid_text(payload: &[u8]) -> Option<&str> {
 #[derive(Debug, Default)]
 pub(crate) struct Text {
     /// All of it has gone through `utf8`, in order, since the last `clear`.
-    bytes: Vec<u8>,
+    bytes: Growing,
     utf8: Utf8Stream,
     /// `utf8` has refused a piece.
     invalid: bool,
 }
 
 impl Text {
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    pub(crate) fn capacity(&self) -> usize {
-        self.bytes.capacity()
+    pub(crate) const fn buffer(&self) -> &Growing {
+        &self.bytes
     }
 
     pub(crate) fn reserve_exact(&mut self, additional: usize) {
@@ -80,40 +77,40 @@ impl Text {
         self.invalid = false;
     }
 
+    /// Where the next so many bytes may be received.
+    pub(crate) fn room(&mut self, len: usize) -> &mut [u8] {
+        self.bytes.room(len)
+    }
+
     /// Appends a piece; the key's first byte masks the piece's first.
     pub(crate) fn push_masked(&mut self, piece: &[u8], key: MaskingKey) -> Result<(), InvalidUtf8> {
+        self.push(&Masked::Piece(piece), key)
+    }
+
+    /// Goes on with so many bytes that were received into the room.
+    pub(crate) fn push_room(&mut self, len: usize, key: MaskingKey) -> Result<(), InvalidUtf8> {
+        self.push(&Masked::InRoom(len), key)
+    }
+
+    fn push(&mut self, masked: &Masked<'_>, key: MaskingKey) -> Result<(), InvalidUtf8> {
         let from = self.bytes.len();
-        if piece.len() <= SHORT_BYTES_MAX {
-            xor_extend(&mut self.bytes, piece, key);
+        if masked.len() <= SHORT_BYTES_MAX {
+            self.bytes.push(masked, key);
             return self.validate(from);
         }
         // The sequence that is open comes first: a few bytes.
-        let (head, body) = piece.split_at(self.utf8.missing());
-        xor_extend(&mut self.bytes, head, key);
+        let (head, body) = masked.split_at(self.utf8.missing());
+        self.bytes.push(&head, key);
         self.validate(from)?;
-        let open = self.extend_body(body, mask::rotate(key, head.len()));
+        let open = self.bytes.push_text(&body, mask::rotate(key, head.len()));
         let open = open.ok_or(InvalidUtf8).inspect_err(|_| self.invalid = true)?;
         // What is open at the end is remembered.
         self.validate(self.bytes.len() - open)
     }
 
-    /// Appends what begins with a whole character; says how many bytes at the end are open.
-    fn extend_body(&mut self, body: &[u8], key: MaskingKey) -> Option<usize> {
-        self.bytes.reserve(body.len());
-        let dst = self.bytes.spare_capacity_mut().as_mut_ptr().cast();
-        let (src, len) = (body.as_ptr(), body.len());
-        // SAFETY: `best` names what this processor can run; `reserve` made `len` bytes of spare
-        // capacity, which overlap no other slice, and all of them are written in either case.
-        unsafe {
-            let open = validate::best()(dst, src, len, u32::from_ne_bytes(key), true);
-            self.bytes.set_len(self.bytes.len() + len);
-            open
-        }
-    }
-
     /// Validates the bytes from `from` on, after those before.
     fn validate(&mut self, from: usize) -> Result<(), InvalidUtf8> {
-        self.utf8.push(&self.bytes[from..]).inspect_err(|_| self.invalid = true)
+        self.utf8.push(&self.bytes.as_bytes()[from..]).inspect_err(|_| self.invalid = true)
     }
 
     /// The whole text.
@@ -122,8 +119,9 @@ impl Text {
             return Err(InvalidUtf8);
         }
         self.utf8.finish()?;
-        // SAFETY: `bytes` changes only in `push_masked`, which validates all that it appends, and
-        // in `clear`; no piece was refused and no sequence is open at the end.
-        Ok(unsafe { std::str::from_utf8_unchecked(&self.bytes) })
+        // SAFETY: the message in `bytes` changes only in `push`, which validates all that it
+        // appends, and in `clear`: a room is behind it. No piece was refused and no sequence is
+        // open at the end.
+        Ok(unsafe { std::str::from_utf8_unchecked(self.bytes.as_bytes()) })
     }
 }

@@ -1,5 +1,6 @@
 //! Streams made by hand, and the codec run over them in pieces.
 
+use std::mem;
 use std::ops::Range;
 
 use sockeye_codec::{Codec, Connection, Event, Limits, Role};
@@ -57,6 +58,16 @@ pub(super) fn run(
     stream: &[u8],
     pieces: &[Range<usize>],
 ) -> (Outcome, Option<Range<usize>>) {
+    run_by(setup, stream, pieces, usize::MAX)
+}
+
+/// The same, where what fits into a room of so many bytes or more is received there.
+fn run_by(
+    setup: Setup,
+    stream: &[u8],
+    pieces: &[Range<usize>],
+    room_bytes_min: usize,
+) -> (Outcome, Option<Range<usize>>) {
     let mut codec = match setup.role {
         Role::Server => Codec::server(setup.limits),
         Role::Client => Codec::client(setup.limits, [7; 32]),
@@ -73,7 +84,22 @@ pub(super) fn run(
         let mut bytes = stream[piece.clone()].to_vec();
         let mut input = &mut bytes[..];
         loop {
-            match connection.receive(&mut codec, &mut input, &mut out) {
+            let landed = match connection.room(room_bytes_min, usize::MAX) {
+                Some(room) if !input.is_empty() => {
+                    let len = room.len().min(input.len());
+                    let (piece, rest) = mem::take(&mut input).split_at_mut(len);
+                    room[..len].copy_from_slice(piece);
+                    input = rest;
+                    Some(len)
+                }
+                _ => None,
+            };
+            let event = match landed {
+                Some(len) => connection.receive_in_room(&mut codec, len, &mut out),
+                None => connection.receive(&mut codec, &mut input, &mut out),
+            };
+            match event {
+                Ok(None) if !input.is_empty() => {}
                 Ok(Some(event)) => outcome.push(seen(event)),
                 Ok(None) => break,
                 Err(error) => {
@@ -139,9 +165,13 @@ pub(super) fn check(setup: Setup, stream: &[u8], pieces: &[Range<usize>]) {
 
 fn check_against(expected: &Outcome, setup: Setup, stream: &[u8], pieces: &[Range<usize>]) {
     with_each_instruction_set(|name| {
-        compare(expected.clone(), run(setup, stream, pieces), || {
-            format!("{name}: {setup:?} in {pieces:?} of {stream:02x?}")
-        });
+        for room_bytes_min in [usize::MAX, 1, 20] {
+            let got = run_by(setup, stream, pieces, room_bytes_min);
+            compare(expected.clone(), got, || {
+                let way = format!("{name}, rooms from {room_bytes_min} bytes");
+                format!("{way}: {setup:?} in {pieces:?} of {stream:02x?}")
+            });
+        }
     });
 }
 

@@ -216,13 +216,23 @@ fn a_growing_text_over_several_blocks() {
                 masked[flaw] = 0xFF ^ KEY[flaw % 4];
             }
             let mut text = Text::default();
-            let failed = masked.chunks(size).enumerate().find_map(|(n, piece)| {
-                let key = crate::mask::rotate(KEY, n * size);
-                text.push_masked(piece, key).is_err().then_some(n)
-            });
-            assert_eq!(failed, flaw.map(|flaw| flaw / size), "{size} {flaw:?}");
-            if flaw.is_none() {
-                assert_eq!(text.finish(), Ok(&plain[..]));
+            // Every way to land there is: a copy, a room, one after the other.
+            for in_room in [|_| false, |_| true, |n| n % 2 == 0, |n: usize| n % 2 == 1] {
+                text.clear();
+                let failed = masked.chunks(size).enumerate().find_map(|(n, piece)| {
+                    let key = crate::mask::rotate(KEY, n * size);
+                    let pushed = if in_room(n) {
+                        text.room(piece.len()).copy_from_slice(piece);
+                        text.push_room(piece.len(), key)
+                    } else {
+                        text.push_masked(piece, key)
+                    };
+                    pushed.is_err().then_some(n)
+                });
+                assert_eq!(failed, flaw.map(|flaw| flaw / size), "{size} {flaw:?}");
+                if flaw.is_none() {
+                    assert_eq!(text.finish(), Ok(&plain[..]));
+                }
             }
         }
     }
