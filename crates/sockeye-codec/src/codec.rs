@@ -3,7 +3,7 @@
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::frame::Role;
+use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, Role};
 use crate::mask::MaskingKey;
 use crate::partial::{Partial, Scratch};
 
@@ -21,14 +21,6 @@ pub struct Limits {
     pub spare_bytes_max: usize,
 }
 
-impl Limits {
-    /// The longest message in one frame.
-    #[inline]
-    pub(crate) fn whole_bytes_max(&self) -> u64 {
-        self.message_bytes_max.min(self.frame_bytes_max)
-    }
-}
-
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -40,6 +32,29 @@ impl Default for Limits {
     }
 }
 
+/// What the peer's frames with a length of 7 bits look like.
+#[derive(Debug)]
+pub(crate) struct ShortFrame {
+    /// The second byte without the length.
+    pub(crate) mask_bit: u8,
+    /// With the key, if there is one.
+    pub(crate) header_len: u8,
+    /// The longest message in one such frame.
+    pub(crate) payload_bytes_max: u8,
+}
+
+impl ShortFrame {
+    fn new(role: Role, limits: &Limits) -> Self {
+        let (mask_bit, header_len) = match role {
+            Role::Server => (0x80, 6),
+            Role::Client => (0x00, 2),
+        };
+        let most = limits.message_bytes_max.min(limits.frame_bytes_max);
+        let payload_bytes_max = most.min(CONTROL_PAYLOAD_BYTES_MAX as u64) as u8;
+        Self { mask_bit, header_len, payload_bytes_max }
+    }
+}
+
 /// One for each event loop and role; every [`Connection`](crate::Connection) of the loop is given
 /// it in turn. It holds the limits, the source of masking keys, and the scratch space that would
 /// cost each idle connection memory if it were its own.
@@ -47,6 +62,7 @@ impl Default for Limits {
 pub struct Codec {
     pub(crate) role: Role,
     pub(crate) limits: Limits,
+    pub(crate) short: ShortFrame,
     pub(crate) scratch: Scratch,
     masking_keys: Option<Box<StdRng>>,
 }
@@ -54,15 +70,19 @@ pub struct Codec {
 impl Codec {
     /// For the connections of a server.
     pub fn server(limits: Limits) -> Self {
-        Self { role: Role::Server, limits, scratch: Scratch::default(), masking_keys: None }
+        Self::new(Role::Server, limits, None)
     }
 
     /// For the connections of a client. Masking keys come from a cryptographic generator with this
     /// seed: "The masking key MUST be derived from a strong source of entropy" (section 5.3), so
     /// take the seed from the operating system.
     pub fn client(limits: Limits, seed: [u8; 32]) -> Self {
-        let masking_keys = Some(Box::new(StdRng::from_seed(seed)));
-        Self { role: Role::Client, limits, scratch: Scratch::default(), masking_keys }
+        Self::new(Role::Client, limits, Some(Box::new(StdRng::from_seed(seed))))
+    }
+
+    fn new(role: Role, limits: Limits, masking_keys: Option<Box<StdRng>>) -> Self {
+        let short = ShortFrame::new(role, &limits);
+        Self { role, limits, short, scratch: Scratch::default(), masking_keys }
     }
 
     /// Which end we are.

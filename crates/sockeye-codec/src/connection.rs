@@ -87,6 +87,24 @@ impl Connection {
         input: &mut &'i mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<'c>>, ProtocolError> {
+        match self.decoder.short_message(self.mode, codec, input) {
+            Some(Ok(message)) if self.state != State::Closed => Ok(Some(Event::Message(message))),
+            Some(Err(error)) if self.state != State::Closed => {
+                let key = codec.next_masking_key();
+                Err(self.fail(error, out, key))
+            }
+            _ => self.receive_any(codec, input, out),
+        }
+    }
+
+    /// [`receive`](Self::receive) for all that is no short message.
+    #[inline(never)]
+    fn receive_any<'c, 'i: 'c>(
+        &mut self,
+        codec: &'c mut Codec,
+        input: &mut &'i mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Event<'c>>, ProtocolError> {
         if self.state == State::Closed {
             *input = &mut [];
             return Ok(None);

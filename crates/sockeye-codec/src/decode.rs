@@ -9,7 +9,7 @@ use std::mem;
 use crate::arch;
 use crate::codec::{Codec, Limits};
 use crate::error::ProtocolError;
-use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, FIN, FrameHeader, OpCode, Role};
+use crate::frame::{FIN, FrameHeader, OpCode};
 use crate::mask::{self, MaskingKey};
 use crate::message::{Chunk, DataKind, Message};
 use crate::partial::{Landed, Partial, PartialFrame, PartialMessage, take};
@@ -43,38 +43,35 @@ pub(crate) struct Mode {
 }
 
 impl Decoder {
-    /// The next message, chunk or control frame; `None` when the input is used up.
+    /// A short message in one frame that is all there: most of what most applications get. `None`:
+    /// the input begins with something else.
     #[inline]
-    pub(crate) fn next<'c, 'i: 'c>(
-        &mut self,
+    pub(crate) fn short_message<'i>(
+        &self,
         mode: Mode,
-        codec: &'c mut Codec,
+        codec: &Codec,
         input: &mut &'i mut [u8],
-    ) -> Result<Option<Decoded<'c>>, ProtocolError> {
-        // A short message in one frame that is all there: most of what most applications get.
-        if self.partial.is_none() && !mode.stream {
-            let (mask_bit, header_len) = match codec.role {
-                Role::Server => (0x80, 6),
-                Role::Client => (0x00, 2),
-            };
-            if let [first @ (FIN_TEXT | FIN_BINARY), second, ..] = **input
-                && let payload_len = usize::from(second ^ mask_bit)
-                && payload_len <= CONTROL_PAYLOAD_BYTES_MAX
-                && payload_len as u64 <= codec.limits.whole_bytes_max()
-                && header_len + payload_len <= input.len()
-            {
-                let (header, payload) =
-                    take(input, header_len + payload_len).split_at_mut(header_len);
-                let key = header[2..].first_chunk().copied();
-                let kind = if first == FIN_TEXT { DataKind::Text } else { DataKind::Binary };
-                return Ok(Some(Decoded::Message(whole_message(kind, payload, key)?)));
-            }
+    ) -> Option<Result<Message<'i>, ProtocolError>> {
+        if self.partial.is_none()
+            && !mode.stream
+            && let [first @ (FIN_TEXT | FIN_BINARY), second, ..] = **input
+            // Far too long where the mask bit is not what it must be.
+            && let payload_len = second ^ codec.short.mask_bit
+            && payload_len <= codec.short.payload_bytes_max
+            && let header_len = usize::from(codec.short.header_len)
+            && let frame_len = header_len + usize::from(payload_len)
+            && frame_len <= input.len()
+        {
+            let (header, payload) = take(input, frame_len).split_at_mut(header_len);
+            let key = header[2..].first_chunk().copied();
+            let kind = if first == FIN_TEXT { DataKind::Text } else { DataKind::Binary };
+            return Some(whole_message(kind, payload, key));
         }
-        self.next_of_any(mode, codec, input)
+        None
     }
 
-    /// [`next`](Self::next) for every frame there is.
-    fn next_of_any<'c, 'i: 'c>(
+    /// The next message, chunk or control frame; `None` when the input is used up.
+    pub(crate) fn next<'c, 'i: 'c>(
         &mut self,
         mode: Mode,
         codec: &'c mut Codec,

@@ -98,6 +98,19 @@ pub trait Sink<T: Tx> {
     /// Bytes came in. They are the sink's to change, until it returns.
     fn received(&mut self, tx: &mut T, id: ConnId, bytes: &mut [u8]);
 
+    /// Where the next bytes of a connection can land without a copy, if there is such a place; at
+    /// least `bytes_min`, or another system call is not worth it, and at most `bytes_max`. The
+    /// driver receives there, or does not.
+    fn room(&mut self, id: ConnId, bytes_min: usize, bytes_max: usize) -> Option<&mut [u8]> {
+        let _ = (id, bytes_min, bytes_max);
+        None
+    }
+
+    /// So many bytes came in and are in the [`room`](Self::room) that was asked for last.
+    fn received_in_room(&mut self, tx: &mut T, id: ConnId, len: usize) {
+        let _ = (tx, id, len);
+    }
+
     /// The backlog was above [`Config::backlog_low_bytes`] and has fallen to it or below.
     fn drained(&mut self, tx: &mut T, id: ConnId);
 

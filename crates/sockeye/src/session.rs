@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sockeye_codec::handshake::HeadBuffer;
-use sockeye_codec::{CloseCode, CloseFrame, Codec, Connection, Event, SendError};
+use sockeye_codec::{CloseCode, CloseFrame, Codec, Connection, Event, ProtocolError, SendError};
 use sockeye_driver::{ConnId, Tx};
 
 use crate::ctx::{Core, Ctx};
@@ -180,15 +180,22 @@ pub(crate) struct Call<'a, T, H: Handler> {
 }
 
 impl<T: Tx, H: Handler> Call<'_, T, H> {
-    /// Turns the bytes into callbacks. Returns why the connection is over, if it is.
-    pub(crate) fn receive(&mut self, codec: &mut Codec, input: &mut &mut [u8]) -> Option<Closed> {
+    /// Turns the bytes, so many in the message's room or else those, into callbacks. Returns why the
+    /// connection is over, if it is.
+    pub(crate) fn receive(
+        &mut self,
+        codec: &mut Codec,
+        in_room: usize,
+        input: &mut &mut [u8],
+    ) -> Option<Closed> {
         // One for all that came in: a panic ends the connection anyway.
-        panic::catch_unwind(AssertUnwindSafe(|| self.events(codec, input))).unwrap_or_else(
-            |panic| {
-                self.handle_panic(&*panic);
-                self.receive_after_panic(codec, input)
-            },
-        )
+        let received = panic::catch_unwind(AssertUnwindSafe(|| {
+            if in_room > 0 { self.event_in_room(codec, in_room) } else { self.events(codec, input) }
+        }));
+        received.unwrap_or_else(|panic| {
+            self.handle_panic(&*panic);
+            self.receive_after_panic(codec, input)
+        })
     }
 
     /// The rest of what came in: no message is delivered any more, but the peer's close frame may
@@ -205,34 +212,57 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
     fn events(&mut self, codec: &mut Codec, input: &mut &mut [u8]) -> Option<Closed> {
         loop {
             let answer_at = self.cork.block.len();
-            match self.link.connection.receive(codec, input, &mut self.cork.block) {
-                Ok(None) => return None,
-                Ok(Some(Event::Message(message))) => {
-                    if self.link.connection.is_open() {
-                        self.core.stats.messages_received += 1;
-                        let (handler, mut ctx) = self.ctx();
-                        handler.message(&mut ctx, message);
-                    }
-                }
-                Ok(Some(Event::Chunk(chunk))) => {
-                    if self.link.connection.is_open() {
-                        self.core.stats.messages_received += 1;
-                        let (handler, mut ctx) = self.ctx();
-                        handler.chunk(&mut ctx, chunk);
-                    }
-                }
-                Ok(Some(Event::Close(frame))) => {
-                    self.cork.close_at = answer_at;
-                    return Some(self.link.closed_by_peer(frame));
-                }
-                Ok(Some(_)) => {} // pings are answered by the codec, pongs are signs of life
-                Err(error) => {
-                    self.cork.close_at = answer_at;
-                    self.core.stats.protocol_errors += 1;
-                    return Some(self.link.closed_by_us().unwrap_or(Closed::Protocol(error)));
-                }
+            let event = self.link.connection.receive(codec, input, &mut self.cork.block);
+            if matches!(event, Ok(None)) {
+                return None;
+            }
+            if let Some(over) = self.handle(event, answer_at) {
+                return Some(over);
             }
         }
+    }
+
+    #[inline(never)]
+    fn event_in_room(&mut self, codec: &mut Codec, len: usize) -> Option<Closed> {
+        let answer_at = self.cork.block.len();
+        let event = self.link.connection.receive_in_room(codec, len, &mut self.cork.block);
+        self.handle(event, answer_at)
+    }
+
+    /// Tells the author. `answer_at` is where the codec's own answer begins, if it wrote one.
+    #[inline]
+    fn handle(
+        &mut self,
+        event: Result<Option<Event<'_>>, ProtocolError>,
+        answer_at: usize,
+    ) -> Option<Closed> {
+        match event {
+            Ok(Some(Event::Message(message))) => {
+                if self.link.connection.is_open() {
+                    self.core.stats.messages_received += 1;
+                    let (handler, mut ctx) = self.ctx();
+                    handler.message(&mut ctx, message);
+                }
+            }
+            Ok(Some(Event::Chunk(chunk))) => {
+                if self.link.connection.is_open() {
+                    self.core.stats.messages_received += 1;
+                    let (handler, mut ctx) = self.ctx();
+                    handler.chunk(&mut ctx, chunk);
+                }
+            }
+            Ok(Some(Event::Close(frame))) => {
+                self.cork.close_at = answer_at;
+                return Some(self.link.closed_by_peer(frame));
+            }
+            Ok(_) => {} // pings are answered by the codec, pongs are signs of life
+            Err(error) => {
+                self.cork.close_at = answer_at;
+                self.core.stats.protocol_errors += 1;
+                return Some(self.link.closed_by_us().unwrap_or(Closed::Protocol(error)));
+            }
+        }
+        None
     }
 
     /// A callback without bytes. Returns whether the handler came back from it.

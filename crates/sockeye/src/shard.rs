@@ -153,10 +153,23 @@ impl<T: Tx, H: Handler> Sink<T> for Engine<H> {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.link.received_tick = self.times.now;
         match session.link.stage {
-            Stage::Open | Stage::Closing => self.receive_frames(tx, id, bytes),
+            Stage::Open | Stage::Closing => self.receive_frames(tx, id, 0, bytes),
             Stage::Handshake => self.receive_request(tx, id, bytes),
             Stage::Ending => {}
         }
+    }
+
+    #[inline]
+    fn room(&mut self, id: ConnId, bytes_min: usize, bytes_max: usize) -> Option<&mut [u8]> {
+        let link = &mut self.sessions.get_mut(id)?.link;
+        link.connection.room(bytes_min, bytes_max)
+    }
+
+    fn received_in_room(&mut self, tx: &mut T, id: ConnId, len: usize) {
+        self.update_time(tx);
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.link.received_tick = self.times.now;
+        self.receive_frames(tx, id, len, &mut []);
     }
 
     fn drained(&mut self, tx: &mut T, id: ConnId) {
@@ -199,11 +212,18 @@ impl<H: Handler> Engine<H> {
         }
     }
 
-    fn receive_frames<T: Tx>(&mut self, tx: &mut T, id: ConnId, mut bytes: &mut [u8]) {
+    /// Bytes of an open connection: so many in its room, or those.
+    fn receive_frames<T: Tx>(
+        &mut self,
+        tx: &mut T,
+        id: ConnId,
+        in_room: usize,
+        mut bytes: &mut [u8],
+    ) {
         let mut cork = Cork::of(tx, id);
         let over = self
             .calling(tx, id, &mut cork)
-            .and_then(|(mut call, codec)| call.receive(codec, &mut bytes));
+            .and_then(|(mut call, codec)| call.receive(codec, in_room, &mut bytes));
         self.finish_callback(tx, id, cork, over);
     }
 
@@ -304,7 +324,7 @@ impl<H: Handler> Engine<H> {
                 let over = self.calling(tx, id, &mut cork).and_then(|(mut call, codec)| {
                     call.call(H::open);
                     // Frames that came with the request: all in one send with the answer.
-                    if bytes.is_empty() { None } else { call.receive(codec, &mut bytes) }
+                    if bytes.is_empty() { None } else { call.receive(codec, 0, &mut bytes) }
                 });
                 self.finish_callback(tx, id, cork, over);
             }
