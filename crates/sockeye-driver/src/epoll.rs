@@ -5,7 +5,7 @@
 //! cache; a read that does not fill the buffer has emptied the socket, so nothing is asked twice.
 
 use std::io::{self, ErrorKind, Read};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::outbuf::Block;
 use crate::slots::ConnId;
-use crate::sockets::{self, Listener, Outgoing, Port, SocketTx, flag};
+use crate::sockets::{self, Listener, Outgoing, Port, SocketTx, TcpStream, flag};
 use crate::{Closed, Config, Driver, Sink, Waker};
 
 #[cfg(test)]
@@ -38,12 +38,18 @@ pub struct Epoll {
 }
 
 /// The sending half of [`Epoll`].
-pub type EpollTx = SocketTx<Registry, ()>;
-type Connection = sockets::Connection<()>;
+pub type EpollTx = SocketTx<Registry>;
+type Connection = sockets::Connection<Registry>;
 
 /// A socket is registered once, and sends happen at once.
 impl Port for Registry {
+    type Socket = TcpStream;
+    type Listener = sockets::TcpListener;
     type State = ();
+
+    fn connect(&mut self, to: SocketAddr) -> io::Result<TcpStream> {
+        TcpStream::connect(to)
+    }
 
     fn watch(&mut self, id: ConnId, connection: &mut Connection) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -58,7 +64,7 @@ impl Port for Registry {
 
     fn unwatch(&mut self, _id: ConnId, _connection: &mut Connection) {}
 
-    fn unlisten(&mut self, _listener: &Listener) {}
+    fn unlisten(&mut self, _listener: &sockets::TcpListener) {}
 
     #[inline]
     fn defer(&mut self, _id: ConnId, _to: &mut Connection, _bytes: &mut Outgoing<'_>) -> bool {

@@ -1,5 +1,7 @@
 //! The backend without a kernel, for tests: connections in memory, under a virtual clock and a
-//! seed. It keeps every promise of the seam, in the most awkward ways that the promises leave.
+//! seed. It keeps every promise of the seam, in the most awkward ways that the promises leave. What
+//! becomes of a connection is decided by the code that decides it for the other backends
+//! (`sockets.rs`); the simulator is one more `Port` of it.
 //!
 //! A [`SimNet`] is the network and the clock, and its [`Faults`] say what goes wrong in it; any
 //! number of [`SimDriver`]s share it on one thread. A turn never sleeps: where there is nothing to
@@ -12,22 +14,26 @@
 
 mod net;
 mod pipe;
+mod port;
 mod random;
+mod socket;
 #[cfg(test)]
 mod tests;
-mod tx;
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-pub use net::{Faults, SimListener, SimNet};
+pub use net::{Faults, SimNet};
+pub use port::SimTx;
 pub use random::Random;
-pub use tx::SimTx;
+pub use socket::SimListener;
 
 use crate::slots::ConnId;
+use crate::sockets::{Listener, flag};
 use crate::{Closed, Config, Driver, Sink, Waker};
 
 /// A driver of one [`SimNet`]. Dropping it closes all it has, as the end of a process does.
@@ -53,7 +59,7 @@ impl SimDriver {
         Self {
             receive_buffer: vec![0; config.receive_buffer_bytes.max(1)].into_boxed_slice(),
             woken: Arc::default(),
-            tx: SimTx::new(net.clone(), config),
+            tx: SimTx::on(net.clone(), config),
         }
     }
 
@@ -69,7 +75,7 @@ impl SimDriver {
 
     /// Moves the clock on to when there is something to do.
     fn wait(&self, until: Option<Instant>) -> io::Result<()> {
-        let now = self.tx.net.now();
+        let now = self.tx.port.net.now();
         let target = match (until, self.next_deadline()) {
             (Some(until), Some(next)) => until.min(next),
             (until, next) => until.or(next).ok_or_else(|| {
@@ -77,25 +83,23 @@ impl SimDriver {
             })?,
         };
         if target > now {
-            self.tx.net.advance_to(target);
+            self.tx.port.net.advance_to(target);
         }
         Ok(())
     }
 
     fn receive<S: Sink<SimTx>>(&mut self, id: ConnId, sink: &mut S) {
         let mut budget = self.tx.config.receive_budget_bytes.max(1);
-        while budget > 0 {
-            let Some(connection) = self.tx.connections.get(id) else { return };
-            if !connection.is_receiving() {
+        loop {
+            let Some(connection) = self.tx.connections.get_mut(id) else { return };
+            if !connection.may_receive() {
                 return;
             }
-            let (socket, discard) = (connection.socket, connection.closing);
             let room = self.receive_buffer.len().min(budget);
-            let read = self.tx.net.net().read(socket, &mut self.receive_buffer[..room]);
-            match read {
+            match connection.stream.read(&mut self.receive_buffer[..room]) {
                 Ok(0) => return self.tx.handle_eof(id, sink),
                 Ok(len) => {
-                    if !discard {
+                    if !connection.is(flag::CLOSING) {
                         sink.received(&mut self.tx, id, &mut self.receive_buffer[..len]);
                     }
                     budget -= len;
@@ -103,9 +107,31 @@ impl SimDriver {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => return self.tx.handle_end(id, Closed::Error(error), sink),
             }
+            if budget == 0 {
+                return self.tx.suspend(id);
+            }
             // The rest, if there is any, may as well come in a turn of its own.
-            if self.tx.net.net().random.chance(300) {
+            if self.tx.port.net.net().random.chance(300) {
                 return;
+            }
+        }
+    }
+
+    fn handle<S: Sink<SimTx>>(&mut self, work: Work, sink: &mut S) {
+        match work {
+            Work::Accept => {
+                self.tx.announce();
+                self.tx.accept(sink);
+            }
+            Work::Connect(id) => {
+                if self.tx.handle_connecting(id, sink) {
+                    self.tx.handle_writable(id, sink);
+                }
+            }
+            Work::Receive(id) => self.receive(id, sink),
+            Work::Send(id) => {
+                self.tx.has_room(id);
+                self.tx.handle_writable(id, sink);
             }
         }
     }
@@ -118,14 +144,12 @@ impl Driver for SimDriver {
     fn turn<S: Sink<SimTx>>(&mut self, until: Option<Instant>, sink: &mut S) -> io::Result<()> {
         self.wait(until)?;
         self.woken.store(false, Ordering::Relaxed);
-        self.tx.now = self.tx.net.now();
+        self.tx.now = self.tx.port.net.now();
+        for id in mem::take(&mut self.tx.due) {
+            self.tx.resume(id);
+        }
         for work in self.tx.work() {
-            match work {
-                Work::Accept => self.tx.accept(sink),
-                Work::Connect(id) => self.tx.handle_connected(id, sink),
-                Work::Receive(id) => self.receive(id, sink),
-                Work::Send(id) => self.tx.handle_writable(id, sink),
-            }
+            self.handle(work, sink);
         }
         self.tx.bury(sink);
         Ok(())
@@ -136,7 +160,7 @@ impl Driver for SimDriver {
     }
 
     fn listen(&mut self, listener: SimListener) -> io::Result<()> {
-        self.tx.listen(listener);
+        self.tx.listener = Some(Listener::of(listener));
         Ok(())
     }
 
@@ -151,8 +175,8 @@ impl Driver for SimDriver {
     /// Not before this time is there anything to do, unless another driver turns meanwhile.
     fn next_deadline(&self) -> Option<Instant> {
         if self.woken.load(Ordering::Relaxed) {
-            return Some(self.tx.net.now());
+            return Some(self.tx.port.net.now());
         }
-        self.tx.next_deadline()
+        self.tx.next_event()
     }
 }

@@ -1,21 +1,25 @@
-//! Connections that are sockets, and the sending half that all backends for them share: what a
-//! backend does in its own way is its [`Port`].
+//! Connections, and the sending half that all backends share, the simulator's among them: what a
+//! backend does in its own way, and whose sockets it has, is its [`Port`].
 
-use std::io::{self, ErrorKind, IoSlice, Write};
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice, Write as _};
 use std::mem;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mio::net::TcpStream;
+/// The system's, as all backends for them have them.
+pub(crate) use mio::net::{TcpListener, TcpStream};
 
 use crate::outbuf::{Block, Outbuf};
 use crate::slots::{ConnId, Slots};
 use crate::{Close, Closed, Config, Sink, Tx};
 
 mod accept;
+mod socket;
 
 pub(crate) use accept::Listener;
+pub(crate) use socket::{Accept, Socket};
 
 /// A block that grew beyond this is not kept for the next connection.
 const BLOCK_BYTES_KEPT: usize = 512 << 10;
@@ -23,42 +27,54 @@ const BLOCK_BYTES_KEPT: usize = 512 << 10;
 const PARTS_MAX: usize = 1024;
 
 /// How a backend gets to know of its sockets, and what else it does in its own way.
-pub trait Port {
+pub trait Port: Sized {
+    /// Its connections' sockets.
+    type Socket: Socket;
+
+    /// What it accepts them from.
+    type Listener: Accept<Socket = Self::Socket>;
+
     /// What it keeps for each connection.
-    type State: Default;
+    type State: Default + fmt::Debug;
+
+    /// Begins to connect a new socket.
+    ///
+    /// # Errors
+    /// What can be told at once.
+    fn connect(&mut self, to: SocketAddr) -> io::Result<Self::Socket>;
 
     /// Watches a socket from now on: whether it connects, or what it receives.
     ///
     /// # Errors
     /// The kernel's.
-    fn watch(&mut self, id: ConnId, connection: &mut Connection<Self::State>) -> io::Result<()>;
+    fn watch(&mut self, id: ConnId, connection: &mut Connection<Self>) -> io::Result<()>;
 
     /// It has connected.
-    fn connected(&mut self, id: ConnId, connection: &mut Connection<Self::State>);
+    fn connected(&mut self, id: ConnId, connection: &mut Connection<Self>);
 
     /// Something waits: the kernel is to say when it takes more.
-    fn await_room(&mut self, id: ConnId, connection: &mut Connection<Self::State>);
+    fn await_room(&mut self, id: ConnId, connection: &mut Connection<Self>);
 
     /// Receives nothing more for now.
-    fn pause(&mut self, id: ConnId, connection: &mut Connection<Self::State>);
+    fn pause(&mut self, id: ConnId, connection: &mut Connection<Self>);
 
     /// The socket is about to be closed.
-    fn unwatch(&mut self, id: ConnId, connection: &mut Connection<Self::State>);
+    fn unwatch(&mut self, id: ConnId, connection: &mut Connection<Self>);
 
     /// The listener is about to be closed.
-    fn unlisten(&mut self, listener: &Listener);
+    fn unlisten(&mut self, listener: &Self::Listener);
 
     /// Takes over bytes, to send them with those of other connections before the next wait, behind
     /// what it has taken over before. `false`: it does not, and they are to be sent now.
     fn defer(
         &mut self,
         id: ConnId,
-        connection: &mut Connection<Self::State>,
+        connection: &mut Connection<Self>,
         bytes: &mut Outgoing<'_>,
     ) -> bool;
 
     /// Gives back what it has taken over and not sent.
-    fn take_deferred(&mut self, connection: &mut Connection<Self::State>) -> Option<Block>;
+    fn take_deferred(&mut self, connection: &mut Connection<Self>) -> Option<Block>;
 }
 
 /// Bytes on their way out.
@@ -103,12 +119,12 @@ impl Outgoing<'_> {
 
 /// A sending half.
 #[derive(Debug)]
-pub struct SocketTx<P, S> {
+pub struct SocketTx<P: Port> {
     pub(crate) config: Config,
     pub(crate) port: P,
     pub(crate) now: Instant,
-    pub(crate) connections: Slots<Connection<S>>,
-    pub(crate) listener: Option<Listener>,
+    pub(crate) connections: Slots<Connection<P>>,
+    pub(crate) listener: Option<Listener<P::Listener>>,
     /// Connections that may have more to read although the kernel will not say so again: their
     /// budget was used up, or they were paused.
     pub(crate) due: Vec<ConnId>,
@@ -119,10 +135,10 @@ pub struct SocketTx<P, S> {
 
 /// With no more state than epoll needs 16 bytes, so that an idle connection costs little.
 #[derive(Debug)]
-pub struct Connection<S> {
-    pub(crate) stream: TcpStream,
+pub struct Connection<P: Port> {
+    pub(crate) stream: P::Socket,
     pub(crate) flags: u8,
-    pub(crate) state: S,
+    pub(crate) state: P::State,
     /// What the kernel did not take.
     backlog: Option<Box<Outbuf>>,
 }
@@ -147,7 +163,7 @@ pub(crate) mod flag {
     pub(crate) const DUE: u8 = 128;
 }
 
-impl<S> Connection<S> {
+impl<P: Port> Connection<P> {
     pub(crate) const fn is(&self, flags: u8) -> bool {
         self.flags & flags != 0
     }
@@ -174,7 +190,7 @@ impl<S> Connection<S> {
     }
 }
 
-impl<P: Port> SocketTx<P, P::State> {
+impl<P: Port> SocketTx<P> {
     pub(crate) fn new(config: Config, port: P) -> Self {
         Self {
             config,
@@ -289,7 +305,7 @@ impl<P: Port> SocketTx<P, P::State> {
     pub(crate) fn finish(&mut self, id: ConnId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let ended = connection.is(flag::EOF);
-        match connection.stream.shutdown(Shutdown::Write) {
+        match connection.stream.finish() {
             _ if ended => {
                 connection.flags |= flag::DEAD;
                 self.dead.push((id, Closed::Eof));
@@ -347,7 +363,7 @@ impl<P: Port> SocketTx<P, P::State> {
         if !self.due.is_empty() || !self.dead.is_empty() {
             return Some(self.now);
         }
-        self.listener.as_ref().and_then(Listener::due_at)
+        self.listener.as_ref().and_then(|listener| listener.due_at(self.now))
     }
 
     /// How long the kernel may let us sleep.
@@ -360,14 +376,15 @@ impl<P: Port> SocketTx<P, P::State> {
     }
 }
 
-impl<P: Port> Tx for SocketTx<P, P::State> {
+impl<P: Port> Tx for SocketTx<P> {
     #[inline]
     fn now(&self) -> Instant {
         self.now
     }
 
     fn connect(&mut self, to: SocketAddr) -> io::Result<ConnId> {
-        self.register(TcpStream::connect(to)?, flag::CONNECTING)
+        let stream = self.port.connect(to)?;
+        self.register(stream, flag::CONNECTING)
     }
 
     #[inline]
@@ -439,7 +456,7 @@ impl<P: Port> Tx for SocketTx<P, P::State> {
 
     fn stop_listening(&mut self) {
         if let Some(listener) = self.listener.take() {
-            self.port.unlisten(&listener);
+            self.port.unlisten(&listener.socket);
         }
     }
 }

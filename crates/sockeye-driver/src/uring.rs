@@ -26,14 +26,14 @@ mod tests;
 use buffers::Buffers;
 use completion::{CONNECTIONS_MAX, Completion, Op};
 pub use probe::Unavailable;
-use ring::{BUFFER_GROUP, Ring, State, Unsent};
+use ring::{BUFFER_GROUP, Ring, Unsent};
 
 /// Receive buffers. Pages that were never received into cost nothing.
 const BUFFERS: u16 = 1024;
 const BUFFER_BYTES: usize = 16 << 10;
 
 /// The sending half of [`Uring`].
-pub type UringTx = SocketTx<Ring, State>;
+pub type UringTx = SocketTx<Ring>;
 
 /// The io_uring backend. It belongs to the thread that makes it: the kernel refuses another's turn.
 #[derive(Debug)]

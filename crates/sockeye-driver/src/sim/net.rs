@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::pipe::Pipe;
 use super::random::Random;
+use super::socket::SimListener;
 
 /// What may go wrong, and how often. The default is a network in good health.
 #[derive(Debug, Clone)]
@@ -62,19 +63,6 @@ impl Default for Faults {
 #[derive(Debug, Clone)]
 pub struct SimNet(Rc<RefCell<Net>>);
 
-/// Accepts what is sent to an address; others may share it. Dropping it closes it.
-#[derive(Debug)]
-pub struct SimListener {
-    pub(super) net: SimNet,
-    pub(super) number: usize,
-}
-
-impl Drop for SimListener {
-    fn drop(&mut self) {
-        self.net.net().stop_listening(self.number);
-    }
-}
-
 /// A socket, by number; none is used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SocketId(usize);
@@ -109,10 +97,19 @@ struct Socket {
 #[derive(Debug)]
 struct Listener {
     address: SocketAddr,
-    /// Who waits, and since when.
-    queue: VecDeque<(Instant, SocketId)>,
+    queue: VecDeque<Waiting>,
     queue_max: usize,
     open: bool,
+}
+
+/// Who waits in a listener's queue.
+#[derive(Debug)]
+struct Waiting {
+    /// From when on it can be accepted.
+    from: Instant,
+    socket: SocketId,
+    /// The listener's owner knows that somebody has come.
+    announced: bool,
 }
 
 impl SimNet {
@@ -155,7 +152,7 @@ impl SimNet {
         for _ in 0..count {
             net.listeners.push(Listener { address, queue: VecDeque::new(), queue_max, open: true });
         }
-        (first..first + count).map(|number| SimListener { net: self.clone(), number }).collect()
+        (first..first + count).map(|number| SimListener::new(self.clone(), number)).collect()
     }
 
     /// Whether a fault has reset the connection that has this address at one of its ends.
@@ -235,18 +232,21 @@ impl Net {
                 Err(ErrorKind::TimedOut)
             }
             Some(listener) => {
-                listener.queue.push_back((at, socket));
+                listener.queue.push_back(Waiting { from: at, socket, announced: false });
                 Ok(())
             }
         }
     }
 
-    /// What has become of a connect; `None`: not decided yet.
-    pub(super) fn connected(&mut self, id: SocketId) -> Option<io::Result<()>> {
-        let now = self.now;
-        let socket = self.socket(id);
-        let (_, answer) = socket.connecting.take_if(|(at, _)| *at <= now)?;
-        Some(answer.map_err(io::Error::from))
+    /// What has gone wrong by now.
+    pub(super) fn take_error(&self, id: SocketId) -> Option<io::Error> {
+        let socket = &self.sockets[id.0];
+        let landed = |at: Instant| at <= self.now;
+        match socket.connecting {
+            Some((at, _)) if !landed(at) => None,
+            Some((_, Err(refused))) => Some(refused.into()),
+            _ => socket.reset_at.is_some_and(landed).then(|| ErrorKind::ConnectionReset.into()),
+        }
     }
 
     /// When the connect is decided.
@@ -254,39 +254,50 @@ impl Net {
         Some(self.sockets[id.0].connecting?.0)
     }
 
-    /// When the listener has somebody.
-    pub(super) fn acceptable_at(&self, listener: usize) -> Option<Instant> {
-        self.listeners[listener].queue.iter().map(|(at, _)| *at).min()
+    /// When somebody comes of whom the listener's owner does not know yet.
+    pub(super) fn announced_at(&self, listener: usize) -> Option<Instant> {
+        let queue = self.listeners[listener].queue.iter();
+        queue.filter(|waiting| !waiting.announced).map(|waiting| waiting.from).min()
+    }
+
+    /// Tells the listener's owner that somebody has come: once, as a kernel does that is asked for
+    /// edges.
+    pub(super) fn announce(&mut self, listener: usize) {
+        let now = self.now;
+        let queue = self.listeners[listener].queue.iter_mut();
+        queue.filter(|waiting| waiting.from <= now).for_each(|waiting| waiting.announced = true);
     }
 
     pub(super) fn accept(&mut self, listener: usize) -> io::Result<(SocketId, SocketAddr)> {
         let now = self.now;
         let queue = &mut self.listeners[listener].queue;
-        let Some(at) = queue.iter().position(|(at, _)| *at <= now) else {
+        let Some(at) = queue.iter().position(|waiting| waiting.from <= now) else {
             return Err(ErrorKind::WouldBlock.into());
         };
         if self.random.chance(self.faults.failed_accepts) {
             return Err(io::Error::other("no file descriptor"));
         }
-        let (_, id) = queue.remove(at).expect("it was found there");
-        let address = self.peer(id).address;
-        Ok((id, address))
+        let Waiting { socket, .. } = queue.remove(at).expect("it was found there");
+        let address = self.peer(socket).address;
+        Ok((socket, address))
     }
 
     /// Who waits in its queue is turned away.
-    fn stop_listening(&mut self, listener: usize) {
+    pub(super) fn stop_listening(&mut self, listener: usize) {
         let listener = &mut self.listeners[listener];
         listener.open = false;
-        for (_, id) in std::mem::take(&mut listener.queue) {
-            self.reset_peer(id);
-            self.socket(id).closed = true;
+        for Waiting { socket, .. } in std::mem::take(&mut listener.queue) {
+            self.reset_peer(socket);
+            self.socket(socket).closed = true;
         }
     }
 
-    pub(super) fn peer_addr(&mut self, id: SocketId) -> Option<SocketAddr> {
-        let now = self.now;
-        let broken = self.socket(id).reset_at.is_some_and(|at| at <= now);
-        (!broken).then(|| self.peer(id).address)
+    /// `None`: not connected, or not any more.
+    pub(super) fn peer_addr(&self, id: SocketId) -> Option<SocketAddr> {
+        let socket = &self.sockets[id.0];
+        let connecting = socket.connecting.is_some_and(|(at, _)| at > self.now);
+        let broken = socket.reset_at.is_some_and(|at| at <= self.now);
+        (!connecting && !broken).then(|| self.sockets[socket.peer.0].address)
     }
 
     pub(super) fn local_addr(&self, id: SocketId) -> SocketAddr {

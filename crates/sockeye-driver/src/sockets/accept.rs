@@ -3,38 +3,41 @@
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
-use mio::net::{TcpListener, TcpStream};
-
-use super::{Connection, Port, SocketTx, flag};
+use super::{Accept as _, Connection, Port, Socket as _, SocketTx, TcpListener, flag};
 use crate::slots::ConnId;
 use crate::{Closed, Sink};
 
 /// A listener, and when to ask it.
 #[derive(Debug)]
-pub struct Listener {
-    pub(crate) socket: TcpListener,
+pub(crate) struct Listener<L> {
+    pub(crate) socket: L,
     /// It may have more: the kernel says so only once.
     ready: bool,
     /// Not before this: there was no file descriptor for the last connection.
     backoff_until: Option<Instant>,
 }
 
-impl Listener {
-    /// A listener that may have connections already.
+impl Listener<TcpListener> {
+    /// The system's.
     pub(crate) fn new(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        let socket = TcpListener::from_std(listener);
-        Ok(Self { socket, ready: true, backoff_until: None })
-    }
-
-    /// When to look at it although the kernel is silent.
-    pub(crate) fn due_at(&self) -> Option<Instant> {
-        // A time long past: at once.
-        self.ready.then(|| self.backoff_until.unwrap_or_else(Instant::now))
+        Ok(Self::of(TcpListener::from_std(listener)))
     }
 }
 
-impl<P: Port> SocketTx<P, P::State> {
+impl<L> Listener<L> {
+    /// A listener that may have connections already.
+    pub(crate) const fn of(socket: L) -> Self {
+        Self { socket, ready: true, backoff_until: None }
+    }
+
+    /// When to look at it although the kernel is silent; `now` is the last turn's time.
+    pub(crate) fn due_at(&self, now: Instant) -> Option<Instant> {
+        self.ready.then(|| self.backoff_until.unwrap_or(now))
+    }
+}
+
+impl<P: Port> SocketTx<P> {
     pub(crate) fn handle_listener_ready(&mut self) {
         if let Some(listener) = &mut self.listener {
             listener.ready = true;
@@ -90,7 +93,7 @@ impl<P: Port> SocketTx<P, P::State> {
     }
 
     /// Takes a socket in: from now on it is watched.
-    pub(crate) fn register(&mut self, stream: TcpStream, flags: u8) -> io::Result<ConnId> {
+    pub(crate) fn register(&mut self, stream: P::Socket, flags: u8) -> io::Result<ConnId> {
         let connection = Connection { stream, flags, state: P::State::default(), backlog: None };
         let id = self.connections.insert(connection);
         if let Some(connection) = self.connections.get_mut(id)
@@ -110,7 +113,7 @@ impl<P: Port> SocketTx<P, P::State> {
             Ok(None) => stream.peer_addr().map(|_| ()),
             Ok(Some(error)) | Err(error) => Err(error),
         };
-        match connected.and_then(|()| stream.set_nodelay(true)) {
+        match connected.and_then(|()| stream.set_nodelay()) {
             Ok(()) => {
                 connection.flags &= !flag::CONNECTING;
                 self.port.connected(id, connection);

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::io;
 use std::mem;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::completion::{Completion, Op, number, plain_number};
 use crate::outbuf::Block;
 use crate::slots::ConnId;
-use crate::sockets::{self, Listener, Outgoing, Port, flag};
+use crate::sockets::{self, Outgoing, Port, TcpListener, TcpStream, flag};
 
 /// Entries for the kernel in one system call.
 const SUBMISSIONS: u32 = 1024;
@@ -31,7 +31,7 @@ const SPARE_BLOCKS_MAX: usize = 1024;
 /// The group of the one buffer ring.
 pub(super) const BUFFER_GROUP: u16 = 0;
 
-type Connection = sockets::Connection<State>;
+type Connection = sockets::Connection<Ring>;
 
 /// What the ring keeps for each connection: 8 bytes.
 #[derive(Debug, Default)]
@@ -342,7 +342,13 @@ fn keep_spare(spare: &mut Vec<Vec<u8>>, mut bytes: Vec<u8>) {
 }
 
 impl Port for Ring {
+    type Socket = TcpStream;
+    type Listener = TcpListener;
     type State = State;
+
+    fn connect(&mut self, to: SocketAddr) -> io::Result<TcpStream> {
+        TcpStream::connect(to)
+    }
 
     fn watch(&mut self, id: ConnId, connection: &mut Connection) -> io::Result<()> {
         if connection.is(flag::CONNECTING) {
@@ -389,9 +395,9 @@ impl Port for Ring {
         }
     }
 
-    fn unlisten(&mut self, listener: &Listener) {
+    fn unlisten(&mut self, listener: &TcpListener) {
         // The ring holds the socket; this ends its listening at once.
-        if let Err(error) = rustix::net::shutdown(&listener.socket, rustix::net::Shutdown::Both) {
+        if let Err(error) = rustix::net::shutdown(listener, rustix::net::Shutdown::Both) {
             tracing::warn!(%error, "the listener cannot be shut down");
         }
     }

@@ -1,0 +1,73 @@
+//! What the sockets are: all that is asked of one, and that the system's can do it. The
+//! simulator's are in `sim/socket.rs`.
+
+use std::fmt;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+
+use super::{TcpListener, TcpStream};
+
+/// A connection's socket. Nothing of it waits; dropping it closes it.
+pub trait Socket: io::Write + fmt::Debug {
+    /// What has gone wrong since it was last asked: a connect that failed, say.
+    ///
+    /// # Errors
+    /// The question failed.
+    fn take_error(&self) -> io::Result<Option<io::Error>>;
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    /// `NotConnected`: not yet, or not any more.
+    fn peer_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Has small sends leave at once.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn set_nodelay(&self) -> io::Result<()>;
+
+    /// FIN: nothing more will be sent.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    fn finish(&self) -> io::Result<()>;
+}
+
+/// What connections come in by. Dropping it closes it.
+pub trait Accept {
+    /// What it accepts.
+    type Socket;
+
+    /// The next connection in its queue, and the peer's address.
+    ///
+    /// # Errors
+    /// `WouldBlock`: there is none; or none can be had.
+    fn accept(&self) -> io::Result<(Self::Socket, SocketAddr)>;
+}
+
+impl Socket for TcpStream {
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.take_error()
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.peer_addr()
+    }
+
+    fn set_nodelay(&self) -> io::Result<()> {
+        self.set_nodelay(true)
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl Accept for TcpListener {
+    type Socket = TcpStream;
+
+    fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept()
+    }
+}
