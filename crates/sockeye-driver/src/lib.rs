@@ -188,6 +188,9 @@ pub enum Closed {
 pub struct Config {
     /// The one buffer that all connections of the driver receive into.
     pub receive_buffer_bytes: usize,
+    /// What is received into the sink's [room](Sink::room), if it has at least so much: fewer bytes
+    /// are copied for less than one more system call.
+    pub room_bytes_min: usize,
     /// How much one connection may deliver in one turn; then others have theirs.
     pub receive_budget_bytes: usize,
     /// New connections in one turn.
@@ -204,7 +207,9 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            receive_buffer_bytes: 256 << 10,
+            // A little more than powers of two: frames have headers.
+            receive_buffer_bytes: (256 + 4) << 10,
+            room_bytes_min: 64 << 10,
             receive_budget_bytes: 512 << 10,
             accept_budget: 64,
             connections_max: 4_000_000,

@@ -16,6 +16,7 @@ use crate::slots::{ConnId, Slots};
 use crate::{Close, Closed, Config, Sink, Tx};
 
 mod accept;
+mod receive;
 mod socket;
 
 pub(crate) use accept::Listener;

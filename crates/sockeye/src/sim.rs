@@ -29,7 +29,9 @@ pub fn build<H: Handler>(
 ) -> Result<(Handle, Vec<SimShard<H>>)> {
     config.check()?;
     let config = Arc::new(config);
-    let drivers: Vec<_> = (0..count).map(|_| SimDriver::new(net, config.driver())).collect();
+    // Short messages too are received in place, as only long ones are elsewhere.
+    let driver = || sockeye_driver::Config { room_bytes_min: 64, ..config.driver() };
+    let drivers: Vec<_> = (0..count).map(|_| SimDriver::new(net, driver())).collect();
     let mailbox = |driver: &SimDriver| Arc::new(Mailbox::new(driver.waker(), Arc::clone(&config)));
     let handle = Handle { shards: drivers.iter().map(mailbox).collect() };
     let listeners = net.listen(address, count, config.listen_backlog as usize);
