@@ -24,6 +24,12 @@ impl SimSocket {
         self.net.net().local_addr(self.id)
     }
 
+    /// RST instead of FIN.
+    #[cfg(test)]
+    pub(super) fn abort(self) {
+        self.net.net().abort(self.id);
+    }
+
     /// When its connect comes to something.
     pub(super) fn connected_at(&self) -> Option<Instant> {
         self.net.net().connected_at(self.id)
