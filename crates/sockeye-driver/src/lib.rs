@@ -202,6 +202,34 @@ pub struct Config {
     pub accept_backoff: Duration,
     /// The mark for [`Sink::drained`].
     pub backlog_low_bytes: usize,
+    /// What only the io_uring backend has.
+    pub uring: UringConfig,
+}
+
+/// The sizes of a driver's ring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UringConfig {
+    /// Requests that one system call hands over, a power of two.
+    pub submissions: u32,
+    /// What the kernel tells between two turns, a power of two; beyond it requests that go on by
+    /// themselves end, and are begun anew.
+    pub completions: u32,
+    /// Receive buffers, a power of two, at most 32,768. Those that no traffic needs cost nothing.
+    pub buffers: u16,
+    /// The size of each.
+    pub buffer_bytes: usize,
+}
+
+impl Default for UringConfig {
+    fn default() -> Self {
+        Self {
+            submissions: 1024,
+            completions: 16 << 10,
+            buffers: 1024,
+            // A little more than a power of two: frames have headers.
+            buffer_bytes: (16 + 4) << 10,
+        }
+    }
 }
 
 impl Default for Config {
@@ -215,6 +243,7 @@ impl Default for Config {
             connections_max: 4_000_000,
             accept_backoff: Duration::from_millis(100),
             backlog_low_bytes: 16 << 10,
+            uring: UringConfig::default(),
         }
     }
 }

@@ -13,10 +13,11 @@ use io_uring::cqueue;
 use super::buffers::Buffers;
 use super::completion::Op;
 use super::ring::{BUFFER_GROUP, Ring};
+use crate::UringConfig;
 
 /// Small: the probe's pages are locked like any other's.
-const BUFFERS: u16 = 2;
-const BUFFER_BYTES: usize = 4096;
+const SMALL: UringConfig =
+    UringConfig { submissions: 8, completions: 16, buffers: 2, buffer_bytes: 4096 };
 /// Longer than this nothing takes that works.
 const PATIENCE: Duration = Duration::from_secs(1);
 const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
@@ -66,9 +67,10 @@ pub(super) fn run() -> Result<(), Unavailable> {
 
 fn try_it() -> Result<(), Unavailable> {
     let failed = |doing| move |cause| Unavailable { doing, cause };
-    let mut ring = Ring::new().map_err(failed("no ring"))?;
-    let mut buffers = Buffers::register(ring.ring(), BUFFER_GROUP, BUFFERS, BUFFER_BYTES)
-        .map_err(failed("no buffer ring"))?;
+    let mut ring = Ring::new(&SMALL).map_err(failed("no ring"))?;
+    let mut buffers =
+        Buffers::register(ring.ring(), BUFFER_GROUP, SMALL.buffers, SMALL.buffer_bytes)
+            .map_err(failed("no buffer ring"))?;
     let result = receive(&mut ring, &mut buffers).map_err(failed("no multishot receive"));
     // The ring before the buffers that it may write to.
     drop(ring);

@@ -2,15 +2,25 @@
 
 use super::Uring;
 use crate::suite::sockets::{Sockets, run_alone};
+use crate::{Config, UringConfig};
 
-/// Not where a container forbids it. `SOCKEYE_REQUIRE_IO_URING` makes a failure of that.
-fn worlds() -> Option<Sockets<Uring>> {
+/// Almost nothing of everything: completions overflow, buffers run out.
+const TINY: UringConfig =
+    UringConfig { submissions: 2, completions: 4, buffers: 4, buffer_bytes: 16 << 10 };
+
+/// A ring as it comes, and one that always lacks something. Not where a container forbids it. `SOCKEYE_REQUIRE_IO_URING` makes a failure of that.
+fn worlds() -> Vec<Sockets<Uring>> {
     let probed = Uring::probe();
     if let Err(why) = &probed {
         assert!(std::env::var_os("SOCKEYE_REQUIRE_IO_URING").is_none(), "{why}");
         eprintln!("not tested: {why}");
     }
-    probed.ok().map(|()| Sockets::new(|config| Uring::new(config).unwrap()))
+    if probed.is_err() {
+        return Vec::new();
+    }
+    let usual = Sockets::new(|config| Uring::new(config).unwrap());
+    let tiny = Sockets::new(|config| Uring::new(Config { uring: TINY, ..config }).unwrap());
+    vec![usual, tiny]
 }
 
 crate::suite::mount!(worlds);
