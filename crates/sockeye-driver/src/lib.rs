@@ -238,7 +238,7 @@ impl Default for Config {
             // A little more than powers of two: frames have headers.
             receive_buffer_bytes: (256 + 4) << 10,
             room_bytes_min: 64 << 10,
-            receive_budget_bytes: 512 << 10,
+            receive_budget_bytes: 2 << 20,
             accept_budget: 64,
             connections_max: 4_000_000,
             accept_backoff: Duration::from_millis(100),
