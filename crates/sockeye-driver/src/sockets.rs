@@ -11,7 +11,7 @@ use mio::net::TcpStream;
 
 use crate::outbuf::{Block, Outbuf};
 use crate::slots::{ConnId, Slots};
-use crate::{Close, Closed, Config, Sink, Tx};
+use crate::{Close, Closed, Config, Counters, Sink, Tx};
 
 mod accept;
 
@@ -114,6 +114,7 @@ pub struct SocketTx<P, S> {
     pub(crate) due: Vec<ConnId>,
     /// Connections that were found dead while sending; the sink hears of it within the turn.
     pub(crate) dead: Vec<(ConnId, Closed)>,
+    pub(crate) counters: Counters,
     block: Vec<u8>,
 }
 
@@ -184,6 +185,7 @@ impl<P: Port> SocketTx<P, P::State> {
             listener: None,
             due: Vec::new(),
             dead: Vec::new(),
+            counters: Counters::default(),
             block: Vec::new(),
         }
     }

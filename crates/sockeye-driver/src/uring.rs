@@ -14,7 +14,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::slots::ConnId;
 use crate::sockets::{Listener, Outgoing, Port, SocketTx, flag};
-use crate::{Closed, Config, Driver, Sink, Waker};
+use crate::{Closed, Config, Counters, Driver, Sink, Waker};
 
 mod buffers;
 mod completion;
@@ -22,11 +22,12 @@ mod probe;
 mod ring;
 #[cfg(test)]
 mod tests;
+mod unavailable;
 
 use buffers::Buffers;
 use completion::{CONNECTIONS_MAX, Completion, Op};
-pub use probe::Unavailable;
 use ring::{BUFFER_GROUP, Ring, State, Unsent};
+pub use unavailable::Unavailable;
 
 /// Receive buffers. Pages that were never received into cost nothing.
 const BUFFERS: u16 = 1024;
@@ -124,12 +125,13 @@ impl Uring {
         UringBuilder::new()?.build(config)
     }
 
-    /// Tries the real thing: a ring, its buffers, and a receive on a pair of sockets.
+    /// Tries the real thing: as many rings at a time as there will be drivers, with buffers, and a
+    /// receive on a pair of sockets.
     ///
     /// # Errors
     /// What is missing, and the remedy.
-    pub fn probe() -> Result<(), Unavailable> {
-        probe::run()
+    pub fn probe(rings: usize) -> Result<(), Unavailable> {
+        probe::run(rings)
     }
 
     /// A send that did not go out whole: the rest waits, or the connection is broken.
@@ -209,9 +211,12 @@ impl Uring {
             }
             (Ok(_), None) => return,
             (Err(error), _) => match error.raw_os_error() {
-                // No buffer was left, it was paused, or something else that is no end: it goes on
-                // where it stopped.
-                Some(libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {
+                Some(libc::ENOBUFS) => {
+                    self.tx.counters.receives_without_buffer += 1;
+                    return self.tx.port.unarmed.push(id);
+                }
+                // It was paused, or something else that is no end: it goes on where it stopped.
+                Some(libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {
                     return self.tx.port.unarmed.push(id);
                 }
                 _ => Arrival::Error(error),
@@ -387,6 +392,10 @@ impl Driver for Uring {
     fn next_deadline(&self) -> Option<Instant> {
         let port = &self.tx.port;
         if port.has_work() { Some(self.tx.now) } else { self.tx.next_deadline() }
+    }
+
+    fn counters(&self) -> Counters {
+        Counters { completion_overflows: self.tx.port.overflows(), ..self.tx.counters }
     }
 }
 

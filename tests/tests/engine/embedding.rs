@@ -331,12 +331,17 @@ fn what_cannot_be_started_is_refused() {
         assert_eq!(spoil(bind()).run(Numbered).unwrap_err().to_string(), line);
         assert_eq!(spoil(bind()).spawn(Numbered).unwrap_err().to_string(), line);
     }
-    assert_eq!(Backend::Auto.resolve().unwrap(), Backend::Epoll);
-    match Backend::IoUring.resolve() {
-        Ok(backend) => assert_eq!(backend, Backend::IoUring),
+    assert_eq!(Backend::Epoll.resolve(1).unwrap().backend, Backend::Epoll);
+    let auto = Backend::Auto.resolve(1).unwrap();
+    match Backend::IoUring.resolve(1) {
+        Ok(chosen) => {
+            assert_eq!(chosen.backend, Backend::IoUring);
+            assert_eq!(auto.backend, Backend::IoUring, "{}", auto.reason);
+        }
         Err(error) => {
             let line = error.to_string();
             assert!(line.starts_with("io-uring is not to be had: "), "{line}");
+            assert_eq!((auto.backend, &*auto.reason), (Backend::Epoll, &*format!("auto: {line}")));
             let refused = bind().backend(Backend::IoUring).build().unwrap_err();
             assert_eq!(refused.to_string(), line);
         }

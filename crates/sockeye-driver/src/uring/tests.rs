@@ -9,7 +9,7 @@ fn make(config: Config) -> Uring {
 
 /// Not where a container forbids it. `SOCKEYE_REQUIRE_IO_URING` makes a failure of that.
 fn is_here() -> bool {
-    let probed = Uring::probe();
+    let probed = Uring::probe(1);
     if let Err(why) = &probed {
         assert!(std::env::var_os("SOCKEYE_REQUIRE_IO_URING").is_none(), "{why}");
         eprintln!("not tested: {why}");
