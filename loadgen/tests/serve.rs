@@ -1,5 +1,7 @@
 //! The command line of `sockeye`, from outside: what it prints, how it ends, what it serves.
 
+#[path = "serve/backends.rs"]
+mod backends;
 #[path = "serve/process.rs"]
 mod process;
 
