@@ -35,7 +35,7 @@ struct Options {
     seconds: f64,
     /// A server: its name, and a command that prints `..:PORT` when it listens; `{app}` becomes
     /// `echo` or `broadcast`. One that asks for `{frame-bytes}` is another floor: its answers are
-    /// counted, not compared. [default: sockeye, as cargo built it]
+    /// counted, not compared. [default: sockeye on epoll, as cargo built it]
     #[arg(long, value_name = "NAME=COMMAND", value_parser = parse_server)]
     server: Vec<Server>,
     /// Write the table there, as Markdown
@@ -136,7 +136,7 @@ fn run(mut options: Options) -> Result<(), Box<dyn Error>> {
         if !sockeye.exists() {
             return Err("no sockeye beside this program: cargo build --release".into());
         }
-        let command = "serve --listen 127.0.0.1:0 --shards 1 --app {app}";
+        let command = "serve --listen 127.0.0.1:0 --shards 1 --backend epoll --app {app}";
         let mut server = parse_server(&format!("sockeye=x {command}"))?;
         server.command[0] = sockeye.display().to_string();
         options.server.push(server);

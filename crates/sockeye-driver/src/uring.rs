@@ -81,8 +81,10 @@ impl UringBuilder {
     /// Those of [`Uring::new`].
     pub fn build(self, mut config: Config) -> io::Result<Uring> {
         config.connections_max = config.connections_max.min(CONNECTIONS_MAX);
-        let mut ring = Ring::new()?;
-        let buffers = Buffers::register(ring.ring(), BUFFER_GROUP, BUFFERS, BUFFER_BYTES)?;
+        let mut ring = probe::with_locked_memory(Ring::new)?;
+        let buffers = probe::with_locked_memory(|| {
+            Buffers::register(ring.ring(), BUFFER_GROUP, BUFFERS, BUFFER_BYTES)
+        })?;
         ring.poll_always(Op::Waker, self.waker.as_raw_fd())?;
         Ok(Uring {
             tx: SocketTx::new(config, ring),

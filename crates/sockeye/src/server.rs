@@ -287,7 +287,9 @@ impl ShardBuilder {
                 *driver, listener, handler, config, handle, number,
             )?)),
             AnyDriver::Uring(builder) => Inner::Uring(Box::new(shard::Shard::new(
-                builder.build(config.driver())?,
+                builder.build(config.driver()).map_err(|cause| {
+                    Error::Backend(format!("the ring of shard {number} cannot be made: {cause}"))
+                })?,
                 listener,
                 handler,
                 config,

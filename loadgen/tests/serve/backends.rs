@@ -1,5 +1,5 @@
-//! Which backend `sockeye serve` takes where io_uring is forbidden, by real seccomp filters and real
-//! limits, and what it says of it. Filters and capabilities are a thread's, and its children's.
+//! Which backend `sockeye serve` takes where io_uring is forbidden, by real filters and real
+//! limits, and what it says of it. Filters and capabilities are those of a thread and its children.
 
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use seccompiler::{TargetArch, apply_filter, compile_from_json};
@@ -134,6 +134,32 @@ fn too_little_locked_memory_is_told_of() {
     let line = &server.first_line;
     assert!(line.contains("backend epoll") && line.contains("RLIMIT_MEMLOCK"), "{line}");
     assert_echoes(&mut connect(server.address), Message::text("by epoll"));
+}
+
+/// The trial's rings hold locked memory for a while after their end: where there is enough for the
+/// server's but not for both, it waits for that. Ten starts, one after the other.
+#[test]
+fn memory_for_one_server_is_enough() {
+    let confine: fn() = || {
+        let _ = remove_capability_from_bounding_set(CapabilitySet::IPC_LOCK);
+    };
+    if !io_uring_is_here() {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() {
+        // What other tests lock at the same time would count.
+        return eprintln!("not tested: for root only");
+    }
+    for _ in 0..10 {
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--shards", "2"];
+        let server = Server::ready(Process::start_with_limit("-l 1000", confine, &arguments));
+        assert!(server.first_line.contains("(backend io-uring, 2 "), "{}", server.first_line);
+        for _ in 0..8 {
+            assert_echoes(&mut connect(server.address), Message::text("by io_uring"));
+        }
+        server.process.signal(rustix::process::Signal::TERM);
+        assert_eq!(server.process.wait().status.code(), Some(0));
+    }
 }
 
 /// However few there are, one line says so; and at some count it is the ring's that is missing.

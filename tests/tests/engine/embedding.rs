@@ -381,6 +381,9 @@ fn a_storm_of_connections() {
     rig.wait_for(|stats| stats.opened == all && stats.connections == 0);
     let stats = rig.handle().stats();
     assert_eq!((stats.accepted, stats.open, stats.rejected), (all, 0, 0));
+    // What a driver counts of its troubles: there were none.
+    assert_eq!((stats.completion_overflows, stats.accept_backoffs), (0, 0));
+    assert_eq!(rig.handle().backend().backend, backend());
     assert_all_closed(rig, all as usize);
 }
 

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use io_uring::cqueue;
 
@@ -19,6 +19,27 @@ const BUFFER_BYTES: usize = 4096;
 /// Longer than this nothing takes that works.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long to wait for memory that rings which have ended still hold, and how often to look.
+const MEMORY_PATIENCE: Duration = Duration::from_millis(500);
+const MEMORY_PAUSE: Duration = Duration::from_millis(5);
+
+/// Makes something that takes locked memory. The kernel gives that of a ring which has ended (the
+/// probe's, or those of a server that was here before) back a little later, in the background.
+pub(super) fn with_locked_memory<T>(mut make: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let begun = Instant::now();
+    loop {
+        match make() {
+            Err(error)
+                if error.raw_os_error() == Some(libc::ENOMEM)
+                    && begun.elapsed() < MEMORY_PATIENCE =>
+            {
+                std::thread::sleep(MEMORY_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
 /// On a thread of its own: when a ring has ended, the kernel interrupts whatever its thread does.
 pub(super) fn run(rings: usize) -> Result<(), Unavailable> {
     let thread = std::thread::Builder::new().name("sockeye-probe".into());
@@ -32,9 +53,9 @@ fn try_it(rings: usize) -> Result<(), Unavailable> {
     let failed = |trial| move |cause| Unavailable::new(trial, cause);
     let mut held = Vec::new();
     for _ in 0..rings.max(1) {
-        let ring = Ring::new().map_err(failed(Trial::Ring))?;
-        let buffers = Buffers::register(ring.ring(), BUFFER_GROUP, BUFFERS, BUFFER_BYTES)
-            .map_err(failed(Trial::Buffers))?;
+        let ring = with_locked_memory(Ring::new).map_err(failed(Trial::Ring))?;
+        let buffers = || Buffers::register(ring.ring(), BUFFER_GROUP, BUFFERS, BUFFER_BYTES);
+        let buffers = with_locked_memory(buffers).map_err(failed(Trial::Buffers))?;
         // The ring goes before the buffers that it may write to.
         held.push((ring, buffers));
     }
