@@ -16,7 +16,7 @@ use mio::{Events, Interest, Poll, Registry, Token};
 use crate::outbuf::Block;
 use crate::slots::ConnId;
 use crate::sockets::{self, Listener, Outgoing, Port, SocketTx, TcpStream, flag};
-use crate::{Config, Driver, Sink, Waker};
+use crate::{Config, Counters, Driver, Sink, Waker};
 
 #[cfg(test)]
 mod tests;
@@ -194,6 +194,10 @@ impl Driver for Epoll {
 
     fn next_deadline(&self) -> Option<Instant> {
         self.tx.next_deadline()
+    }
+
+    fn counters(&self) -> Counters {
+        self.tx.counters
     }
 }
 

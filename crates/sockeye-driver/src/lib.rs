@@ -85,6 +85,26 @@ pub trait Driver {
     /// When a turn would find work although the descriptor stays silent: at once where the last
     /// turn has left some for others' sake, later where the listener is left alone for a while.
     fn next_deadline(&self) -> Option<Instant>;
+
+    /// What it has counted since it began.
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+}
+
+/// What a driver counts, for those who watch it. A backend that has no such thing leaves it at 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Times that the kernel had more to tell than the completion ring has room for. Nothing is
+    /// lost, but receives end and have to be begun anew: 0 where all is well.
+    pub completion_overflows: u64,
+    /// Receives that found no buffer in the driver's ring and were begun anew. Now and then is
+    /// fine; many mean that handlers or connections over their budget hold the buffers.
+    pub receives_without_buffer: u64,
+    /// Times that the listener was left alone for [`Config::accept_backoff`] because there was no
+    /// file descriptor or memory for a new connection.
+    pub accept_backoffs: u64,
 }
 
 /// What a driver tells; implemented by the engine.

@@ -14,7 +14,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::slots::ConnId;
 use crate::sockets::{Listener, Outgoing, Port, SocketTx, flag};
-use crate::{Config, Driver, Sink, UringConfig, Waker};
+use crate::{Config, Counters, Driver, Sink, UringConfig, Waker};
 
 mod buffers;
 mod completion;
@@ -23,12 +23,13 @@ mod receive;
 mod ring;
 #[cfg(test)]
 mod tests;
+mod unavailable;
 
 use buffers::Buffers;
 use completion::{CONNECTIONS_MAX, Completion, Op};
-pub use probe::Unavailable;
 use receive::Arrival;
 use ring::{BUFFER_GROUP, Ring, Unsent};
+pub use unavailable::Unavailable;
 
 /// The sending half of [`Uring`].
 pub type UringTx = SocketTx<Ring>;
@@ -81,8 +82,10 @@ impl UringBuilder {
     pub fn build(self, mut config: Config) -> io::Result<Uring> {
         config.connections_max = config.connections_max.min(CONNECTIONS_MAX);
         let UringConfig { buffers, buffer_bytes, .. } = config.uring;
-        let mut ring = Ring::new(&config.uring)?;
-        let buffers = Buffers::register(ring.ring(), BUFFER_GROUP, buffers, buffer_bytes)?;
+        let mut ring = probe::with_locked_memory(|| Ring::new(&config.uring))?;
+        let buffers = probe::with_locked_memory(|| {
+            Buffers::register(ring.ring(), BUFFER_GROUP, buffers, buffer_bytes)
+        })?;
         ring.poll_always(Op::Waker, self.waker.as_raw_fd())?;
         Ok(Uring {
             receive_buffer: vec![0; config.receive_buffer_bytes.max(1)].into_boxed_slice(),
@@ -118,12 +121,13 @@ impl Uring {
         UringBuilder::new()?.build(config)
     }
 
-    /// Tries the real thing: a ring, its buffers, and a receive on a pair of sockets.
+    /// Tries the real thing: as many rings at a time as there will be drivers, with buffers, and a
+    /// receive on a pair of sockets.
     ///
     /// # Errors
     /// What is missing, and the remedy.
-    pub fn probe() -> Result<(), Unavailable> {
-        probe::run()
+    pub fn probe(rings: usize) -> Result<(), Unavailable> {
+        probe::run(rings)
     }
 
     /// A send that did not go out whole: the rest waits, or the connection is broken.
@@ -240,6 +244,10 @@ impl Driver for Uring {
     fn next_deadline(&self) -> Option<Instant> {
         let port = &self.tx.port;
         if port.has_work() { Some(self.tx.now) } else { self.tx.next_deadline() }
+    }
+
+    fn counters(&self) -> Counters {
+        Counters { completion_overflows: self.tx.port.overflows(), ..self.tx.counters }
     }
 }
 

@@ -75,6 +75,7 @@ impl Uring {
                 Some(code @ (libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN)) => {
                     if code == libc::ENOBUFS {
                         self.buffers.ran_out();
+                        self.tx.counters.receives_without_buffer += 1;
                     }
                     return self.tx.port.unarmed.push(id);
                 }

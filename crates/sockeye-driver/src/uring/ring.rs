@@ -146,6 +146,11 @@ impl Ring {
         &self.ring
     }
 
+    /// How often the kernel had more to tell than there was room for.
+    pub(super) const fn overflows(&self) -> u64 {
+        self.overflows
+    }
+
     /// Whether something waits for the next turn to be told to the kernel.
     pub(super) fn has_work(&self) -> bool {
         !self.sends.is_empty() || !self.unarmed.is_empty()

@@ -8,9 +8,10 @@ use crate::{Config, UringConfig};
 const TINY: UringConfig =
     UringConfig { submissions: 2, completions: 4, buffers: 4, buffer_bytes: 16 << 10 };
 
-/// A ring as it comes, and one that always lacks something. Not where a container forbids it. `SOCKEYE_REQUIRE_IO_URING` makes a failure of that.
+/// A ring as it comes, and one that always lacks something. Not where a container forbids it:
+/// `SOCKEYE_REQUIRE_IO_URING` makes a failure of that.
 fn worlds() -> Vec<Sockets<Uring>> {
-    let probed = Uring::probe();
+    let probed = Uring::probe(1);
     if let Err(why) = &probed {
         assert!(std::env::var_os("SOCKEYE_REQUIRE_IO_URING").is_none(), "{why}");
         eprintln!("not tested: {why}");
