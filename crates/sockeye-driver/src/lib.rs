@@ -105,6 +105,10 @@ pub struct Counters {
     /// Times that the listener was left alone for [`Config::accept_backoff`] because there was no
     /// file descriptor or memory for a new connection.
     pub accept_backoffs: u64,
+    /// Sends that were to leave without a copy ([`UringConfig::zero_copy_bytes_min`]),
+    pub zero_copy_sends: u64,
+    /// and those of them that the kernel copied all the same.
+    pub zero_copy_copied: u64,
 }
 
 /// What a driver tells; implemented by the engine.
@@ -238,6 +242,10 @@ pub struct UringConfig {
     pub buffers: u16,
     /// The size of each.
     pub buffer_bytes: usize,
+    /// Blocks and [shared](Tx::send_shared) bytes from this length on leave without a copy. For
+    /// network cards that can do it and messages of 16 KiB and more; a connection for which the
+    /// kernel copies all the same, as on loopback, goes back to ordinary sends. `None`: never.
+    pub zero_copy_bytes_min: Option<usize>,
 }
 
 impl Default for UringConfig {
@@ -248,6 +256,7 @@ impl Default for UringConfig {
             buffers: 1024,
             // A little more than a power of two: frames have headers.
             buffer_bytes: (16 + 4) << 10,
+            zero_copy_bytes_min: None,
         }
     }
 }

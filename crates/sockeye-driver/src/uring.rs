@@ -16,19 +16,23 @@ use crate::slots::ConnId;
 use crate::sockets::{Listener, Outgoing, Port, SocketTx, flag};
 use crate::{Config, Counters, Driver, Sink, UringConfig, Waker};
 
+mod accept;
 mod buffers;
 mod completion;
 mod probe;
 mod receive;
 mod ring;
+mod sends;
 #[cfg(test)]
 mod tests;
 mod unavailable;
 
+use accept::RingListener;
 use buffers::Buffers;
 use completion::{CONNECTIONS_MAX, Completion, Op};
 use receive::Arrival;
-use ring::{BUFFER_GROUP, Ring, Unsent};
+use ring::{BUFFER_GROUP, Ring};
+use sends::Unsent;
 pub use unavailable::Unavailable;
 
 /// The sending half of [`Uring`].
@@ -52,6 +56,8 @@ pub struct Uring {
     happened: Vec<Completion>,
     unsent: Vec<Unsent>,
     due: Vec<ConnId>,
+    /// How many it has had.
+    listeners: usize,
 }
 
 /// What there is of a [`Uring`] before it is on its thread: it can be woken.
@@ -98,6 +104,7 @@ impl UringBuilder {
             happened: Vec::new(),
             unsent: Vec::new(),
             due: Vec::new(),
+            listeners: 0,
         })
     }
 }
@@ -149,15 +156,7 @@ impl Uring {
             Op::Receive => self.handle_received(completion, sink),
             Op::Readable => self.handle_readable(completion, sink),
             Op::Room => self.handle_room(completion, sink),
-            Op::Listener => {
-                self.tx.handle_listener_ready();
-                if let Some(listener) = &self.tx.listener
-                    && !cqueue::more(completion.flags)
-                {
-                    let fd = listener.socket.as_raw_fd();
-                    self.tx.port.poll_always(Op::Listener, fd)?;
-                }
-            }
+            Op::Accept => self.handle_accepted(completion),
             Op::Waker => {
                 // Reads what it was told, so that it can be told again.
                 let _ = rustix::io::read(&*self.waker, &mut [0_u8; 8]);
@@ -165,8 +164,8 @@ impl Uring {
                     self.tx.port.poll_always(Op::Waker, self.waker.as_raw_fd())?;
                 }
             }
-            // None is under way here, and of a cancellation the cancelled tells.
-            Op::Send | Op::Cancel => {}
+            // Sends have been looked at, and of a cancellation the cancelled tells.
+            Op::Send | Op::SendZeroCopy | Op::Cancel => {}
         }
         Ok(())
     }
@@ -193,6 +192,7 @@ impl Driver for Uring {
     fn turn<S: Sink<UringTx>>(&mut self, until: Option<Instant>, sink: &mut S) -> io::Result<()> {
         self.forget();
         self.arm()?;
+        self.arm_listener()?;
         let timeout = self.tx.timeout(until);
         self.tx.port.turn(timeout, &mut self.happened, &mut self.unsent)?;
         self.tx.now = Instant::now();
@@ -231,9 +231,9 @@ impl Driver for Uring {
     }
 
     fn listen(&mut self, listener: TcpListener) -> io::Result<()> {
-        let listener = Listener::new(listener)?;
-        self.tx.port.poll_always(Op::Listener, listener.socket.as_raw_fd())?;
-        self.tx.listener = Some(listener);
+        self.listeners += 1;
+        let listener = RingListener::new(listener, self.listeners)?;
+        self.tx.listener = Some(Listener::of(listener));
         Ok(())
     }
 
@@ -242,12 +242,20 @@ impl Driver for Uring {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let port = &self.tx.port;
-        if port.has_work() { Some(self.tx.now) } else { self.tx.next_deadline() }
+        if self.tx.port.has_work() || self.has_idle_listener() {
+            return Some(self.tx.now);
+        }
+        self.tx.next_deadline()
     }
 
     fn counters(&self) -> Counters {
-        Counters { completion_overflows: self.tx.port.overflows(), ..self.tx.counters }
+        let port = &self.tx.port;
+        Counters {
+            completion_overflows: port.overflows(),
+            zero_copy_sends: port.zero_copy.sends,
+            zero_copy_copied: port.zero_copy.copied,
+            ..self.tx.counters
+        }
     }
 }
 

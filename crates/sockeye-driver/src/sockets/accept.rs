@@ -31,6 +31,11 @@ impl<L> Listener<L> {
         Self { socket, ready: true, backoff_until: None }
     }
 
+    /// It is not to be asked yet.
+    pub(crate) fn is_left_alone(&self, now: Instant) -> bool {
+        self.backoff_until.is_some_and(|until| now < until)
+    }
+
     /// When to look at it although the kernel is silent; `now` is the last turn's time.
     pub(crate) fn due_at(&self, now: Instant) -> Option<Instant> {
         self.ready.then(|| self.backoff_until.unwrap_or(now))
@@ -49,7 +54,7 @@ impl<P: Port> SocketTx<P> {
         for _ in 0..self.config.accept_budget {
             // Asked anew each time: the sink may have stopped the listener.
             let Some(listener) = &mut self.listener else { return };
-            if !listener.ready || listener.backoff_until.is_some_and(|until| self.now < until) {
+            if !listener.ready || listener.is_left_alone(self.now) {
                 return;
             }
             if self.connections.len() >= self.config.connections_max {

@@ -12,13 +12,22 @@ pub(super) enum Op {
     Readable,
     Room,
     Send,
-    Listener,
+    SendZeroCopy,
+    Accept,
     Waker,
     Cancel,
 }
 
-const OPS: [Op; 7] =
-    [Op::Receive, Op::Readable, Op::Room, Op::Send, Op::Listener, Op::Waker, Op::Cancel];
+const OPS: [Op; 8] = [
+    Op::Receive,
+    Op::Readable,
+    Op::Room,
+    Op::Send,
+    Op::SendZeroCopy,
+    Op::Accept,
+    Op::Waker,
+    Op::Cancel,
+];
 /// Bits of a connection's number in a completion; its generation has 32, the operation the rest.
 const INDEX_BITS: u32 = 28;
 /// More connections than this do not fit into a completion's number.
@@ -52,6 +61,11 @@ impl Completion {
         let index = self.number & ((1 << INDEX_BITS) - 1);
         let generation = self.number >> INDEX_BITS & u64::from(u32::MAX);
         ConnId::from_bits(generation << 32 | index)
+    }
+
+    /// The value of a [`plain_number`].
+    pub(super) const fn value(self) -> usize {
+        (self.number & ((1 << 60) - 1)) as usize
     }
 
     /// How many bytes a receive has brought.

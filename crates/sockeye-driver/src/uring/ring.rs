@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use io_uring::squeue::Entry;
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring, opcode};
+use io_uring::{IoUring, Probe, opcode};
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::accept::{RingListener, turn_away};
 use super::completion::{Completion, Op, number, plain_number};
+use super::sends::{Send, ZeroCopy};
 use crate::UringConfig;
 use crate::outbuf::Block;
 use crate::slots::ConnId;
-use crate::sockets::{self, Outgoing, Port, TcpListener, TcpStream, flag};
+use crate::sockets::{self, Outgoing, Port, TcpStream, flag};
 
-/// Sends in one system call: it is as long as they take.
-const SENDS_AT_ONCE: usize = 512;
 /// A connection's deferred bytes grow no longer than this; what is longer is sent at once, without
 /// a copy.
 const DEFERRED_BYTES_MAX: usize = 16 << 10;
@@ -73,38 +73,22 @@ impl State {
     }
 }
 
-/// A send that waits to leave with others.
-#[derive(Debug)]
-struct Send {
-    id: ConnId,
-    fd: RawFd,
-    /// `None`: it was taken back.
-    block: Option<Block>,
-}
-
-/// A send that the kernel did not do, or not whole.
-#[derive(Debug)]
-pub(super) struct Unsent {
-    pub(super) id: ConnId,
-    pub(super) block: Block,
-    pub(super) sent: io::Result<usize>,
-}
-
 /// The ring, which belongs to the thread that makes it.
 pub struct Ring {
-    ring: IoUring,
+    pub(super) ring: IoUring,
     /// See [`Ring::event_fd`].
-    events: OnceCell<OwnedFd>,
-    sends: Vec<Send>,
+    pub(super) events: OnceCell<OwnedFd>,
+    pub(super) sends: Vec<Send>,
     /// Those of the last turn, done.
-    sent: Vec<Send>,
-    spare: Vec<Vec<u8>>,
+    pub(super) sent: Vec<Send>,
+    pub(super) spare: Vec<Vec<u8>>,
+    pub(super) zero_copy: ZeroCopy,
     /// Connections to receive for, anew, once buffers were put back.
     pub(super) unarmed: Vec<ConnId>,
     /// Dead ones for which arrivals are held back.
     pub(super) forgotten: Vec<ConnId>,
     /// How often the kernel had more to tell than there was room for.
-    overflows: u64,
+    pub(super) overflows: u64,
 }
 
 impl std::fmt::Debug for Ring {
@@ -130,8 +114,11 @@ impl Ring {
         };
         let ring =
             build(true, true).or_else(|_| build(false, true)).or_else(|_| build(false, false));
+        let ring = ring?;
+        let zero_copy = ZeroCopy::from(config.zero_copy_bytes_min.filter(|_| can_zero_copy(&ring)));
         Ok(Self {
-            ring: ring?,
+            ring,
+            zero_copy,
             events: OnceCell::new(),
             sends: Vec::new(),
             sent: Vec::new(),
@@ -168,17 +155,22 @@ impl Ring {
         })
     }
 
-    fn push(&mut self, entry: &Entry) -> io::Result<()> {
+    pub(super) fn push(&mut self, entry: &Entry) -> io::Result<()> {
         // SAFETY: what an entry points to lives until it has completed: of sends the blocks, which
-        // are kept until then (see `turn`); no other entry points to memory.
+        // are kept until then (see `turn` and `ZeroCopy`); no other entry points to memory.
         while unsafe { self.ring.submission().push(entry) }.is_err() {
             self.submit()?;
         }
         Ok(())
     }
 
+    /// Whether the kernel has taken all that was pushed.
+    pub(super) fn is_submitted(&mut self) -> bool {
+        self.ring.submission().is_empty()
+    }
+
     /// Hands over what was pushed.
-    fn submit(&self) -> io::Result<()> {
+    pub(super) fn submit(&self) -> io::Result<()> {
         loop {
             match self.ring.submit() {
                 Ok(_) => return Ok(()),
@@ -189,7 +181,7 @@ impl Ring {
     }
 
     /// Waits for `want` completions, or for the time.
-    fn wait(&self, want: usize, timeout: Option<Duration>) -> io::Result<()> {
+    pub(super) fn wait(&self, want: usize, timeout: Option<Duration>) -> io::Result<()> {
         let submitter = self.ring.submitter();
         let waited = match timeout {
             None => submitter.submit_and_wait(want),
@@ -211,117 +203,6 @@ impl Ring {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// Sends what was deferred, then waits for something to happen: `happened` gets it. Sends that
-    /// were not done come back in `unsent`. None is under way when this returns.
-    pub(super) fn turn(
-        &mut self,
-        timeout: Option<Duration>,
-        happened: &mut Vec<Completion>,
-        unsent: &mut Vec<Unsent>,
-    ) -> io::Result<()> {
-        if let Some(events) = self.events.get() {
-            // What it told is looked at now.
-            let _ = rustix::io::read(events, &mut [0_u8; 8]);
-        }
-        self.sent.clear();
-        let mut sends = mem::replace(&mut self.sends, mem::take(&mut self.sent));
-        let result = self.send_and_wait(&mut sends, timeout, happened, unsent);
-        if result.is_err() {
-            // The kernel may still read them: nobody else gets this memory.
-            mem::forget(sends);
-            return result;
-        }
-        self.sent = sends;
-        Ok(())
-    }
-
-    fn send_and_wait(
-        &mut self,
-        sends: &mut [Send],
-        timeout: Option<Duration>,
-        happened: &mut Vec<Completion>,
-        unsent: &mut Vec<Unsent>,
-    ) -> io::Result<()> {
-        let mut under_way = 0;
-        for at in 0..sends.len() {
-            let Some(block) = &sends[at].block else { continue };
-            let bytes = block.bytes();
-            let entry = opcode::Send::new(Fd(sends[at].fd), bytes.as_ptr(), bytes.len() as u32)
-                // Never waits: done, or not, when the system call returns.
-                .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
-                .build();
-            self.push(&entry.user_data(plain_number(Op::Send, at)))?;
-            under_way += 1;
-            if under_way == SENDS_AT_ONCE {
-                self.submit()?;
-                self.finish_sends(sends, under_way, happened, unsent)?;
-                under_way = 0;
-            }
-        }
-        let timeout = if happened.is_empty() { timeout } else { Some(Duration::ZERO) };
-        // The sends complete within the call: it waits for one thing more than those.
-        self.wait(under_way + 1, timeout)?;
-        self.finish_sends(sends, under_way, happened, unsent)
-    }
-
-    /// Takes completions out of the ring until none of these sends is under way.
-    fn finish_sends(
-        &mut self,
-        sends: &mut [Send],
-        mut under_way: usize,
-        happened: &mut Vec<Completion>,
-        unsent: &mut Vec<Unsent>,
-    ) -> io::Result<()> {
-        loop {
-            under_way -= self.reap(sends, happened, unsent);
-            if under_way == 0 {
-                return Ok(());
-            }
-            self.wait(under_way, None)?;
-        }
-    }
-
-    /// Takes all completions out of the ring; returns how many were of sends.
-    fn reap(
-        &mut self,
-        sends: &mut [Send],
-        happened: &mut Vec<Completion>,
-        unsent: &mut Vec<Unsent>,
-    ) -> usize {
-        if self.ring.submission().cq_overflow() {
-            self.overflows += 1;
-            tracing::debug!(count = self.overflows, "more completions than the ring has room for");
-        }
-        let mut done = 0;
-        for entry in self.ring.completion() {
-            let completion = Completion {
-                number: entry.user_data(),
-                result: entry.result(),
-                flags: entry.flags(),
-            };
-            if completion.op() != Op::Send {
-                happened.push(completion);
-                continue;
-            }
-            done += 1;
-            let at = (completion.number & u64::from(u32::MAX)) as usize;
-            let Some(send) = sends.get_mut(at) else { continue };
-            let Some(block) = send.block.take() else { continue };
-            let sent = completion.outcome();
-            if !matches!(sent, Ok(sent) if sent == block.bytes().len()) {
-                unsent.push(Unsent { id: send.id, block, sent });
-            } else if let Block::Owned(bytes) = block {
-                keep_spare(&mut self.spare, bytes);
-            }
-        }
-        done
-    }
-
-    /// The connections whose sends are done: their next bytes are deferred anew.
-    pub(super) fn sent(&self) -> impl Iterator<Item = ConnId> {
-        self.sent.iter().map(|send| send.id)
     }
 
     fn poll_once(&mut self, id: ConnId, connection: &mut Connection) -> io::Result<()> {
@@ -372,8 +253,14 @@ impl Ring {
 
     /// Ends what is under way; what has come until then comes first, then the end of it.
     fn disarm(&mut self, id: ConnId, connection: &Connection) {
-        let Some(op) = connection.state.armed.op() else { return };
-        let entry = opcode::AsyncCancel::new(number(op, id)).build();
+        if let Some(op) = connection.state.armed.op() {
+            self.cancel(number(op, id));
+        }
+    }
+
+    /// Ends the request of this number.
+    pub(super) fn cancel(&mut self, number: u64) {
+        let entry = opcode::AsyncCancel::new(number).build();
         let pushed = self.push(&entry.user_data(plain_number(Op::Cancel, 0)));
         if let Err(error) = pushed {
             // It goes on as it was, which is slower and not wrong.
@@ -392,7 +279,7 @@ impl Ring {
     }
 }
 
-fn keep_spare(spare: &mut Vec<Vec<u8>>, mut bytes: Vec<u8>) {
+pub(super) fn keep_spare(spare: &mut Vec<Vec<u8>>, mut bytes: Vec<u8>) {
     if spare.len() < SPARE_BLOCKS_MAX && bytes.capacity() <= 2 * DEFERRED_BYTES_MAX {
         bytes.clear();
         spare.push(bytes);
@@ -401,7 +288,7 @@ fn keep_spare(spare: &mut Vec<Vec<u8>>, mut bytes: Vec<u8>) {
 
 impl Port for Ring {
     type Socket = TcpStream;
-    type Listener = TcpListener;
+    type Listener = RingListener;
     type State = State;
 
     fn connect(&mut self, to: SocketAddr) -> io::Result<TcpStream> {
@@ -435,7 +322,7 @@ impl Port for Ring {
 
     fn unwatch(&mut self, id: ConnId, connection: &mut Connection) {
         // Its descriptor's number may be another connection's soon: no entry may still name it.
-        if !self.ring.submission().is_empty() {
+        if !self.is_submitted() {
             let submitted = self.submit();
             debug_assert!(submitted.is_ok(), "{submitted:?}");
         }
@@ -447,9 +334,10 @@ impl Port for Ring {
         if connection.state.holding {
             self.forgotten.push(id);
         }
+        self.zero_copy.forget(id);
     }
 
-    fn unlisten(&mut self, listener: &TcpListener) {
+    fn unlisten(&mut self, listener: &RingListener) {
         // The ring holds the socket; this ends its listening at once.
         if let Err(error) = rustix::net::shutdown(listener, rustix::net::Shutdown::Both) {
             tracing::warn!(%error, "the listener cannot be shut down");
@@ -460,7 +348,12 @@ impl Port for Ring {
         let before = (connection.state.deferred as usize).checked_sub(1);
         let block = before.and_then(|at| self.sends[at].block.as_mut());
         let waiting = block.as_ref().map_or(0, |block| block.bytes().len());
-        if waiting + bytes.len() > DEFERRED_BYTES_MAX {
+        let len = waiting + bytes.len();
+        // Without a copy only what we own, and as it is.
+        let is_lent = matches!(bytes, Outgoing::Block(_) | Outgoing::Shared(_))
+            && waiting == 0
+            && self.zero_copy.is_for(id, len);
+        if len > DEFERRED_BYTES_MAX && !is_lent {
             return false;
         }
         if let Some(block) = block {
@@ -511,5 +404,17 @@ impl Drop for Ring {
         {
             tracing::debug!(%error, "the ring ends with requests under way");
         }
+        for entry in self.ring.completion() {
+            let number = entry.user_data();
+            turn_away(Completion { number, result: entry.result(), flags: entry.flags() });
+        }
+        self.zero_copy.abandon();
     }
+}
+
+/// Whether the kernel knows sends without a copy.
+fn can_zero_copy(ring: &IoUring) -> bool {
+    let mut probe = Probe::new();
+    let asked = ring.submitter().register_probe(&mut probe);
+    asked.is_ok() && probe.is_supported(opcode::SendZc::CODE)
 }

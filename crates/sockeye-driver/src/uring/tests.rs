@@ -5,10 +5,20 @@ use crate::suite::sockets::{Sockets, run_alone};
 use crate::{Config, UringConfig};
 
 /// Almost nothing of everything: completions overflow, buffers run out.
-const TINY: UringConfig =
-    UringConfig { submissions: 2, completions: 4, buffers: 4, buffer_bytes: 16 << 10 };
+const TINY: UringConfig = UringConfig {
+    submissions: 2,
+    completions: 4,
+    buffers: 4,
+    buffer_bytes: 16 << 10,
+    zero_copy_bytes_min: None,
+};
 
-/// A ring as it comes, and one that always lacks something. Not where a container forbids it:
+fn with(config: Config, uring: UringConfig) -> Uring {
+    Uring::new(Config { uring, ..config }).unwrap()
+}
+
+/// A ring as it comes, one that always lacks something, one that sends without a copy. Not where a
+/// container forbids it:
 /// `SOCKEYE_REQUIRE_IO_URING` makes a failure of that.
 fn worlds() -> Vec<Sockets<Uring>> {
     let probed = Uring::probe(1);
@@ -20,8 +30,11 @@ fn worlds() -> Vec<Sockets<Uring>> {
         return Vec::new();
     }
     let usual = Sockets::new(|config| Uring::new(config).unwrap());
-    let tiny = Sockets::new(|config| Uring::new(Config { uring: TINY, ..config }).unwrap());
-    vec![usual, tiny]
+    let tiny = Sockets::new(|config| with(config, TINY));
+    let zero_copy = Sockets::new(|config| {
+        with(config, UringConfig { zero_copy_bytes_min: Some(1), ..UringConfig::default() })
+    });
+    vec![usual, tiny, zero_copy]
 }
 
 crate::suite::mount!(worlds);
