@@ -414,6 +414,12 @@ impl Net {
         Ok(())
     }
 
+    /// Closes it with a reset, whether or not all was read.
+    pub(super) fn abort(&mut self, id: SocketId) {
+        self.socket(id).closed = true;
+        self.reset_peer(id);
+    }
+
     /// Bytes that nobody has read make it a reset, as TCP has it.
     pub(super) fn close(&mut self, id: SocketId) {
         let socket = self.socket(id);
