@@ -180,7 +180,8 @@ pub(crate) fn a_paused_connection_s_messages_wait(place: &Place) {
     assert_eq!([world.next_text(), world.next_text()], ["fence", "fence"]);
 
     world.set_reading(peer, true);
-    expect_flood(&mut world, peer, 0..count);
+    // What waits when it is resumed, less than the last one, is forfeit by the FIN.
+    expect_flood(&mut world, peer, 0..count - 1);
     assert!(matches!(world.next(), Seen::Drained), "nothing came before");
     for n in 0..10 {
         assert_eq!(world.next_text(), format!("message {n}"));
