@@ -11,10 +11,12 @@ use crate::stage::Place;
 use crate::world::{Id, World, close, frame, quiet, text};
 
 pub(crate) fn the_peer_closes_first(place: &Place) {
+    let long = "x".repeat(123);
     let mut world = World::new(place, quiet());
     for (frame, answer, code, reason) in [
         (close(1000, ""), &[3, 232][..], 1000, ""),
-        (close(4999, "bye"), &[19, 135], 4999, "bye"),
+        (close(3000, "h\u{e9}"), &[11, 184], 3000, "h\u{e9}"),
+        (close(4999, &long), &[19, 135], 4999, &*long),
         (frame(true, OpCode::Close, b""), &[], 1005, ""),
     ] {
         let (peer, remote) = world.open_with_remote();

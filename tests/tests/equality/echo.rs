@@ -2,6 +2,7 @@
 
 use sockeye_codec::OpCode;
 use sockeye_tests::peer::{bytes_of, text_of};
+use sockeye_tests::rig::Seen;
 
 use crate::stage::Place;
 use crate::world::{World, frame, quiet};
@@ -35,13 +36,18 @@ fn payload_of(opcode: OpCode, size: usize) -> Vec<u8> {
 
 pub(crate) fn every_size_comes_back_as_it_was(place: &Place) {
     let mut world = World::new(place, quiet());
-    let peer = world.open();
+    let (peer, _) = world.open_with_remote();
     for size in sizes() {
         for opcode in [OpCode::Text, OpCode::Binary] {
             let payload = payload_of(opcode, size);
             world.send(peer, &frame(true, opcode, &payload));
             assert!(world.read_message(peer, opcode) == payload, "{opcode:?} of {size} bytes");
-            world.take_record();
+            let handled = world.take_record().into_iter().find_map(|seen| match seen {
+                Seen::Text(text) if opcode == OpCode::Text => Some(text.into_bytes()),
+                Seen::Binary(bytes) if opcode == OpCode::Binary => Some(bytes),
+                _ => None,
+            });
+            assert!(handled == Some(payload), "{opcode:?} of {size} bytes, as the handler saw it");
         }
     }
     assert_eq!(world.stats().messages_received, 2 * sizes().len() as u64);

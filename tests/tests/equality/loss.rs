@@ -1,5 +1,7 @@
 //! Connections that end without a closing handshake, anywhere.
 
+use std::io::ErrorKind;
+
 use sockeye::{CloseCode, Closed};
 use sockeye_codec::OpCode;
 use sockeye_tests::peer::{REQUEST, unmasked};
@@ -103,7 +105,10 @@ pub(crate) fn a_reset(place: &Place) {
     let (peer, remote) = world.open_with_remote();
     world.abort(peer);
     let why = world.next_closed();
-    assert!(matches!(why, Closed::Lost(Some(_))), "{why:?}");
+    match &why {
+        Closed::Lost(Some(error)) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        other => panic!("{other:?}"),
+    }
     assert_eq!(why.code(), CloseCode::ABNORMAL);
     assert!(!remote.is_open());
 }

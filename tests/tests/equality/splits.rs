@@ -1,7 +1,7 @@
 //! A conversation cut anywhere.
 
 use sockeye_codec::OpCode;
-use sockeye_tests::peer::{close_payload, unmasked};
+use sockeye_tests::peer::{bytes_of, close_payload, unmasked};
 use sockeye_tests::rig::Seen;
 
 use crate::stage::Place;
@@ -9,21 +9,26 @@ use crate::world::{End, Id, World, close, frame, quiet, text};
 
 /// A bit of everything, and all that an echo server answers.
 fn conversation() -> (Vec<u8>, Vec<u8>) {
+    let (long, emoji) = (bytes_of(130, 1), "é€😀".as_bytes());
     let said = [
-        text("grüße 😀"),
+        text("é€😀"),
         frame(true, OpCode::Ping, b"there?"),
-        frame(false, OpCode::Binary, &[1, 2, 3]),
+        frame(true, OpCode::Binary, &long),
+        // Cut within a character.
+        frame(false, OpCode::Text, &emoji[..4]),
         frame(true, OpCode::Ping, b""),
         frame(false, OpCode::Continuation, b""),
-        frame(true, OpCode::Continuation, &[4]),
+        frame(true, OpCode::Continuation, &emoji[4..]),
+        frame(true, OpCode::Pong, b"nobody asked"),
         text(""),
         close(3001, "bye"),
     ];
     let answered = [
-        unmasked(0x81, "grüße 😀".as_bytes()),
+        unmasked(0x81, emoji),
         unmasked(0x8A, b"there?"),
+        unmasked(0x82, &long),
         unmasked(0x8A, b""),
-        unmasked(0x82, &[1, 2, 3, 4]),
+        unmasked(0x81, emoji),
         unmasked(0x81, b""),
         unmasked(0x88, &close_payload(3001, "")),
     ];
@@ -50,9 +55,8 @@ pub(crate) fn a_conversation_may_be_cut_at_every_byte(place: &Place) {
     let record = world.take_record();
     let count = |is: fn(&Seen) -> bool| record.iter().filter(|seen| is(seen)).count();
     assert_eq!(count(|seen| matches!(seen, Seen::Binary(_))), said.len() + 1);
-    assert_eq!(count(|seen| matches!(seen, Seen::Closed(_, why) if why.code().0 == 3001)), {
-        said.len() + 1
-    });
+    let closed = count(|seen| matches!(seen, Seen::Closed(_, why) if why.code().0 == 3001));
+    assert_eq!(closed, said.len() + 1);
 }
 
 pub(crate) fn a_conversation_may_come_byte_by_byte(place: &Place) {
