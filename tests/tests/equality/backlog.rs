@@ -54,6 +54,9 @@ pub(crate) fn who_never_reads_is_closed_and_others_are_served(place: &Place) {
     }
     world.take_record();
     assert_eq!((world.stats().backlog_overflows, world.stats().open), (1, 4));
+    if let Some(most_bytes) = world.stage().wire_bytes_max() {
+        assert!(most * flood_message(0).len() <= MAX + most_bytes, "{most} messages waited");
+    }
     // The one that went over the limit is there, too.
     world.set_reading(slow, true);
     expect_flood(&mut world, slow, 0..most + 1);

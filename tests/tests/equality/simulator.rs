@@ -97,6 +97,10 @@ impl Stage for Simulator {
         true
     }
 
+    fn wire_bytes_max(&self) -> Option<usize> {
+        Some(self.faults.pipe_bytes.1)
+    }
+
     fn hurry(&mut self) {
         self.step = STEP;
     }

@@ -33,6 +33,11 @@ pub(crate) trait Stage {
         false
     }
 
+    /// What a wire takes at most that nobody reads, where that is known.
+    fn wire_bytes_max(&self) -> Option<usize> {
+        None
+    }
+
     /// With thousands of connections: things need not happen one at a time.
     fn hurry(&mut self) {}
 
