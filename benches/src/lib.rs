@@ -1,7 +1,8 @@
 //! Servers measured against a floor: a server that moves the same bytes and does no WebSocket.
 //!
-//! - `floor` is that server; `load` is the client; `versus-floor` runs both beside the servers to
-//!   be compared, in turn, and makes the table. `docs/BENCHMARKING.md` says how and why.
+//! - `floor` is that server, and `floor-uring` the same on io_uring; `load` is the client;
+//!   `versus-floor` runs both beside the servers to be compared, in turn, and makes the table.
+//!   `docs/BENCHMARKING.md` says how and why.
 //! - `benches/codec.rs` measures the codec alone.
 
 mod accept;

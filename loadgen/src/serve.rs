@@ -9,7 +9,7 @@ use std::thread;
 use clap::{Args, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use sockeye::{Backend, Handle, Handler, Server};
+use sockeye::{Backend, ChosenBackend, Handle, Handler, Server};
 
 use crate::apps::{self, App};
 
@@ -32,11 +32,11 @@ pub(crate) struct Options {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum BackendName {
-    /// The best that this machine has
+    /// io_uring where a trial shows that it works, else epoll; the first line says which and why
     Auto,
     /// epoll
     Epoll,
-    /// io_uring, where the kernel has it and lets us: an error if not
+    /// io_uring; where it is not to be had, an error that says why and what to do
     IoUring,
 }
 
@@ -52,7 +52,6 @@ impl From<BackendName> for Backend {
 
 /// Serves until a signal.
 pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let backend = Backend::from(options.backend).resolve()?;
     // Before the first thread, so that none is hit by a signal.
     let signals = Signals::new([SIGINT, SIGTERM])?;
     let mut server = Server::bind(&*options.listen)
@@ -63,24 +62,23 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             ),
             error => format!("--listen: {error}"),
         })?
-        .backend(backend);
+        .backend(options.backend.into());
     if let Some(shards) = options.shards {
         server = server.shards(shards.into());
     }
     match options.app {
-        App::Echo => serve(server, backend, signals, |_| apps::Echo),
-        App::Broadcast => serve(server, backend, signals, |_| apps::Broadcast),
+        App::Echo => serve(server, signals, |_| apps::Echo),
+        App::Broadcast => serve(server, signals, |_| apps::Broadcast),
         App::Chat => {
             let shared = Arc::new(apps::chat::Shared::default());
             let server = server.config(apps::chat::config());
-            serve(server, backend, signals, move |_| apps::chat::Chat::new(Arc::clone(&shared)))
+            serve(server, signals, move |_| apps::chat::Chat::new(Arc::clone(&shared)))
         }
     }
 }
 
 fn serve<H: Handler>(
     server: Server,
-    backend: Backend,
     signals: Signals,
     handler: impl Fn(usize) -> H + Send + Sync + 'static,
 ) -> Result<(), Box<dyn Error>> {
@@ -90,7 +88,8 @@ fn serve<H: Handler>(
     thread::Builder::new().name("signals".into()).spawn(|| wait_for_signals(signals, handle))?;
     let address = running.local_addr();
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "listening on ws://{address} (backend {backend}, {shards} shards)")?;
+    let ChosenBackend { backend, reason, .. } = running.handle().backend();
+    writeln!(stdout, "listening on ws://{address} (backend {backend}, {shards} shards; {reason})")?;
     stdout.flush()?;
     drop(stdout);
     running.join()?;

@@ -1,5 +1,7 @@
 //! The command line of `sockeye`, from outside: what it prints, how it ends, what it serves.
 
+#[path = "serve/backends.rs"]
+mod backends;
 #[path = "serve/process.rs"]
 mod process;
 
@@ -52,9 +54,13 @@ fn assert_one_error_line(ended: &Ended) -> &str {
 
 #[test]
 fn ready_line_names_address_backend_and_shards() {
-    for (arguments, shards) in [
-        (&["--shards", "2", "--backend", "epoll"][..], "2 shards"),
-        (&["--shards", "3", "--backend", "auto"], "3 shards"),
+    let auto = Backend::Auto.resolve(3).expect("epoll at the least");
+    let auto = format!("(backend {}, 3 shards; {})", auto.backend, auto.reason);
+    let named = "(backend epoll, 2 shards; asked for by name)";
+    for (arguments, end) in [
+        (&["--shards", "2", "--backend", "epoll"][..], named),
+        (&["--shards", "3", "--backend", "auto"], &auto),
+        (&["--shards", "3"], &auto),
     ] {
         let mut all = vec!["serve", "--listen", "127.0.0.1:0"];
         all.extend(arguments);
@@ -63,7 +69,7 @@ fn ready_line_names_address_backend_and_shards() {
         let rest = line.strip_prefix("listening on ws://127.0.0.1:").expect("the ready line");
         let (port, rest) = rest.split_once(' ').expect("the ready line");
         let port: u16 = port.parse().expect("a port");
-        assert_eq!(rest, format!("(backend epoll, {shards})"));
+        assert_eq!(rest, end);
         let mut client = connect(([127, 0, 0, 1], port).into());
         assert_echoes(&mut client, Message::text("here"));
     }
@@ -74,8 +80,8 @@ fn without_options_every_processor_has_a_shard() {
     let process = Process::start(&["serve", "--listen", "127.0.0.1:0"]);
     let processors = std::thread::available_parallelism().expect("Linux tells");
     let line = process.next_line();
-    let end = format!(" (backend epoll, {processors} shards)");
-    assert!(line.ends_with(&end), "{line:?} does not end in {end:?}");
+    let shards = format!(", {processors} shards; ");
+    assert!(line.contains(&shards), "{line:?} does not say {shards:?}");
 }
 
 #[test]
@@ -116,7 +122,7 @@ fn broadcast_reaches_everyone_on_both_shards() {
 #[test]
 fn io_uring_serves_or_says_why_not() {
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--backend", "io-uring"];
-    if Backend::IoUring.resolve().is_err() {
+    if Backend::IoUring.resolve(2).is_err() {
         let ended = Process::run(&arguments);
         let line = assert_one_error_line(&ended);
         assert!(line.contains("io-uring is not to be had: "), "{line}");

@@ -111,6 +111,8 @@ fn unsafe_is_where_it_may_be() {
     for (name, text) in sources() {
         let allowed = name.starts_with("crates/sockeye-codec/src/arch/")
             || name.starts_with("crates/sockeye-driver/src/uring/")
+            // docs/decisions/0010-bare-io-uring-floor.md
+            || name == "benches/src/bin/floor-uring/ring.rs"
             || name == "tests/tests/tidy.rs";
         for (n, line) in code(&text) {
             let uses = line.contains("unsafe {") || line.contains("unsafe fn");
@@ -195,11 +197,15 @@ fn arrows_point_one_way() {
 #[test]
 fn every_unsafe_block_is_in_the_inventory() {
     let inventory = source("docs/UNSAFE.md");
-    for (name, text) in sources().iter().filter(|(name, _)| name.starts_with("crates/")) {
+    for (name, text) in &sources() {
+        if name == "tests/tests/tidy.rs" {
+            continue;
+        }
         let blocks: usize = code(text).map(|(_, line)| line.matches("unsafe {").count()).sum();
         let file = name
             .strip_prefix("crates/sockeye-codec/src/arch/")
-            .or_else(|| name.strip_prefix("crates/sockeye-driver/src/"));
+            .or_else(|| name.strip_prefix("crates/sockeye-driver/src/"))
+            .or_else(|| name.strip_prefix("benches/src/bin/"));
         let listed = file.and_then(|file| {
             let row =
                 inventory.lines().find_map(|line| line.strip_prefix(&format!("| `{file}` | ")))?;

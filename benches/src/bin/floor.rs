@@ -44,13 +44,21 @@ struct Connection {
     backlog: usize,
 }
 
+/// Where the bytes of a send are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Received,
+    Other,
+}
+
 struct Floor {
     poll: Poll,
     connections: Vec<Option<Connection>>,
     free: VecDeque<usize>,
-    /// All answers are sent from here: what they say is of no interest.
-    answer: Vec<u8>,
+    /// What is received, and where an echo is sent from: its bytes are where they landed.
     buffer: Vec<u8>,
+    /// What else is sent: what it says is of no interest.
+    other: Vec<u8>,
     frame_bytes: usize,
     /// Frames to be sent to everybody at the end of the turn.
     due: usize,
@@ -78,8 +86,9 @@ fn main() -> io::Result<()> {
         poll,
         connections: Vec::new(),
         free: VecDeque::new(),
-        answer: vec![0; RECEIVE_BYTES],
-        buffer: vec![0; RECEIVE_BYTES],
+        // Not zeros: those would be one page of memory, many times over, and always in cache.
+        buffer: vec![1; RECEIVE_BYTES],
+        other: vec![1; RECEIVE_BYTES],
         frame_bytes: options.frame_bytes as usize,
         due: 0,
     };
@@ -94,7 +103,7 @@ fn main() -> io::Result<()> {
                 LISTENER => floor.accept(&listener)?,
                 Token(at) => {
                     if event.is_writable() {
-                        floor.send(at, 0);
+                        floor.send(at, 0, Source::Other);
                     }
                     if event.is_readable() || event.is_read_closed() {
                         floor.receive(at, options.app, event.is_read_closed());
@@ -105,7 +114,7 @@ fn main() -> io::Result<()> {
         if floor.due > 0 {
             let bytes = std::mem::take(&mut floor.due) * (floor.frame_bytes - KEY_BYTES);
             for at in 0..floor.connections.len() {
-                floor.send(at, bytes);
+                floor.send(at, bytes, Source::Other);
             }
         }
     }
@@ -145,7 +154,9 @@ impl Floor {
                 let whole = connection.partial / self.frame_bytes;
                 connection.partial %= self.frame_bytes;
                 match app {
-                    App::Echo => self.send(at, len - (KEY_BYTES * whole).min(len)),
+                    App::Echo => {
+                        self.send(at, len - (KEY_BYTES * whole).min(len), Source::Received);
+                    }
                     App::Broadcast => self.due += whole,
                 }
             } else {
@@ -161,7 +172,7 @@ impl Floor {
         }
     }
 
-    fn send(&mut self, at: usize, bytes: usize) {
+    fn send(&mut self, at: usize, bytes: usize, source: Source) {
         let Some(connection) = &mut self.connections[at] else { return };
         if !connection.open {
             return;
@@ -172,7 +183,8 @@ impl Floor {
             return; // the kernel will say when it has room
         }
         while connection.backlog > 0 {
-            let part = &self.answer[..connection.backlog.min(self.answer.len())];
+            let from = if source == Source::Received { &self.buffer } else { &self.other };
+            let part = &from[..connection.backlog.min(from.len())];
             match connection.stream.write(part) {
                 Ok(sent) => connection.backlog -= sent,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,

@@ -34,7 +34,8 @@ struct Options {
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
     /// A server: its name, and a command that prints `..:PORT` when it listens; `{app}` becomes
-    /// `echo` or `broadcast`. [default: sockeye, as cargo built it]
+    /// `echo` or `broadcast`. One that asks for `{frame-bytes}` is another floor: its answers are
+    /// counted, not compared. [default: sockeye on epoll, as cargo built it]
     #[arg(long, value_name = "NAME=COMMAND", value_parser = parse_server)]
     server: Vec<Server>,
     /// Write the table there, as Markdown
@@ -49,7 +50,28 @@ struct Options {
 struct Server {
     name: String,
     command: Vec<String>,
-    is_floor: bool,
+}
+
+/// What a server that does no WebSocket has to be told: how long the client's frames are.
+const FRAME_BYTES: &str = "{frame-bytes}";
+
+impl Server {
+    fn is_floor(&self) -> bool {
+        self.command.iter().any(|word| word.contains(FRAME_BYTES))
+    }
+
+    /// The command for this row.
+    fn command(&self, row: &Row) -> Command {
+        let frame = frames::client_frame(row.kind, &frames::payload(row.kind, row.bytes));
+        let frame_bytes = frame.len().to_string();
+        let mut words = self
+            .command
+            .iter()
+            .map(|word| word.replace("{app}", row.app()).replace(FRAME_BYTES, &frame_bytes));
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
+        command
+    }
 }
 
 fn find_row(name: &str) -> Result<&'static Row, String> {
@@ -65,7 +87,7 @@ fn parse_server(text: &str) -> Result<Server, String> {
     if command.is_empty() {
         return Err("the command is empty".into());
     }
-    Ok(Server { name: name.into(), command, is_floor: false })
+    Ok(Server { name: name.into(), command })
 }
 
 /// A child that does not outlive us.
@@ -114,12 +136,13 @@ fn run(mut options: Options) -> Result<(), Box<dyn Error>> {
         if !sockeye.exists() {
             return Err("no sockeye beside this program: cargo build --release".into());
         }
-        let command = "serve --listen 127.0.0.1:0 --shards 1 --app {app}";
+        let command = "serve --listen 127.0.0.1:0 --shards 1 --backend epoll --app {app}";
         let mut server = parse_server(&format!("sockeye=x {command}"))?;
         server.command[0] = sockeye.display().to_string();
         options.server.push(server);
     }
-    let floor = Server { name: "floor".into(), command: Vec::new(), is_floor: true };
+    let mut floor = parse_server(&format!("floor=x --app {{app}} --frame-bytes {FRAME_BYTES}"))?;
+    floor.command[0] = folder.join("floor").display().to_string();
     let servers: Vec<_> = std::iter::once(floor).chain(options.server.clone()).collect();
 
     let mut report = Report::new(&servers, &options);
@@ -152,18 +175,7 @@ fn run(mut options: Options) -> Result<(), Box<dyn Error>> {
 }
 
 fn measure(server: &Server, row: &Row, folder: &Path, seconds: f64) -> Result<Run, Box<dyn Error>> {
-    let mut command = if server.is_floor {
-        let payload = frames::payload(row.kind, row.bytes);
-        let mut command = Command::new(folder.join("floor"));
-        command.args(["--app", row.app(), "--frame-bytes"]);
-        command.arg(frames::client_frame(row.kind, &payload).len().to_string());
-        command
-    } else {
-        let mut words = server.command.iter().map(|word| word.replace("{app}", row.app()));
-        let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words);
-        command
-    };
+    let mut command = server.command(row);
     cpu::pin(SERVER_PROCESSOR)?;
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     cpu::pin(CLIENT_PROCESSOR)?;
@@ -178,8 +190,8 @@ fn measure(server: &Server, row: &Row, folder: &Path, seconds: f64) -> Result<Ru
     let mut client = Command::new(folder.join("load"));
     client.args(["--port", &port.to_string(), "--server", &child.0.id().to_string()]);
     client.args(["--row", row.name, "--seconds", &seconds.to_string()]);
-    // The floor's answers say nothing.
-    if !server.is_floor {
+    // A floor's answers say nothing.
+    if !server.is_floor() {
         client.arg("--verify");
     }
     let output = client.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
@@ -293,6 +305,16 @@ mod tests {
         let server = parse_server("peer=./peer --app {app}").unwrap();
         assert_eq!((server.name.as_str(), server.command.len()), ("peer", 3));
         assert!(parse_server("peer").is_err() && parse_server("peer=").is_err());
+        assert!(!server.is_floor());
+    }
+
+    #[test]
+    fn a_floor_is_told_how_long_frames_are() {
+        let server = parse_server("other=./other {app} --frame-bytes={frame-bytes}").unwrap();
+        assert!(server.is_floor());
+        let command = server.command(find_row("echo-32").unwrap());
+        // Two bytes of header, four of masking key.
+        assert!(command.get_args().eq(["echo", "--frame-bytes=38"]));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! never again; one receive buffer and one block to send from serve all connections and stay in
 //! cache; a read that does not fill the buffer has emptied the socket, so nothing is asked twice.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use mio::{Events, Interest, Poll, Registry, Token};
 use crate::outbuf::Block;
 use crate::slots::ConnId;
 use crate::sockets::{self, Listener, Outgoing, Port, SocketTx, TcpStream, flag};
-use crate::{Closed, Config, Driver, Sink, Waker};
+use crate::{Config, Counters, Driver, Sink, Waker};
 
 #[cfg(test)]
 mod tests;
@@ -96,38 +96,8 @@ impl Epoll {
         })
     }
 
-    /// Receives from one connection what there is, up to its budget.
     fn receive<S: Sink<EpollTx>>(&mut self, id: ConnId, sink: &mut S) {
-        let mut budget = self.tx.config.receive_budget_bytes.max(1);
-        loop {
-            let Some(connection) = self.tx.connections.get_mut(id) else { return };
-            if connection.is(flag::CONNECTING | flag::PAUSED | flag::DEAD | flag::EOF) {
-                return;
-            }
-            let room = self.receive_buffer.len().min(budget);
-            match connection.stream.read(&mut self.receive_buffer[..room]) {
-                Ok(0) => return self.tx.handle_eof(id, sink),
-                Ok(len) => {
-                    let drained = len < room && !connection.is(flag::READ_TO_END);
-                    if !connection.is(flag::CLOSING) {
-                        sink.received(&mut self.tx, id, &mut self.receive_buffer[..len]);
-                    }
-                    if drained {
-                        return;
-                    }
-                    budget -= len;
-                    if budget == 0 {
-                        return self.tx.make_due(id);
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    connection.flags &= !flag::READ_TO_END;
-                    return;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return self.tx.handle_end(id, Closed::Error(error), sink),
-            }
-        }
+        self.tx.receive(id, &mut self.receive_buffer, sink);
     }
 
     fn handle_event<S: Sink<EpollTx>>(&mut self, what: Readiness, sink: &mut S) {
@@ -224,6 +194,10 @@ impl Driver for Epoll {
 
     fn next_deadline(&self) -> Option<Instant> {
         self.tx.next_deadline()
+    }
+
+    fn counters(&self) -> Counters {
+        self.tx.counters
     }
 }
 

@@ -85,6 +85,26 @@ pub trait Driver {
     /// When a turn would find work although the descriptor stays silent: at once where the last
     /// turn has left some for others' sake, later where the listener is left alone for a while.
     fn next_deadline(&self) -> Option<Instant>;
+
+    /// What it has counted since it began.
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+}
+
+/// What a driver counts, for those who watch it. A backend that has no such thing leaves it at 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Times that the kernel had more to tell than the completion ring has room for. Nothing is
+    /// lost, but receives end and have to be begun anew: 0 where all is well.
+    pub completion_overflows: u64,
+    /// Receives that found no buffer in the driver's ring and were begun anew. Now and then is
+    /// fine; many mean that handlers or connections over their budget hold the buffers.
+    pub receives_without_buffer: u64,
+    /// Times that the listener was left alone for [`Config::accept_backoff`] because there was no
+    /// file descriptor or memory for a new connection.
+    pub accept_backoffs: u64,
 }
 
 /// What a driver tells; implemented by the engine.
@@ -188,6 +208,9 @@ pub enum Closed {
 pub struct Config {
     /// The one buffer that all connections of the driver receive into.
     pub receive_buffer_bytes: usize,
+    /// What is received into the sink's [room](Sink::room), if it has at least so much: fewer bytes
+    /// are copied for less than one more system call.
+    pub room_bytes_min: usize,
     /// How much one connection may deliver in one turn; then others have theirs.
     pub receive_budget_bytes: usize,
     /// New connections in one turn.
@@ -199,17 +222,48 @@ pub struct Config {
     pub accept_backoff: Duration,
     /// The mark for [`Sink::drained`].
     pub backlog_low_bytes: usize,
+    /// What only the io_uring backend has.
+    pub uring: UringConfig,
+}
+
+/// The sizes of a driver's ring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UringConfig {
+    /// Requests that one system call hands over, a power of two.
+    pub submissions: u32,
+    /// What the kernel tells between two turns, a power of two; beyond it requests that go on by
+    /// themselves end, and are begun anew.
+    pub completions: u32,
+    /// Receive buffers, a power of two, at most 32,768. Those that no traffic needs cost nothing.
+    pub buffers: u16,
+    /// The size of each.
+    pub buffer_bytes: usize,
+}
+
+impl Default for UringConfig {
+    fn default() -> Self {
+        Self {
+            submissions: 1024,
+            completions: 16 << 10,
+            buffers: 1024,
+            // A little more than a power of two: frames have headers.
+            buffer_bytes: (16 + 4) << 10,
+        }
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            receive_buffer_bytes: 256 << 10,
-            receive_budget_bytes: 512 << 10,
+            // A little more than powers of two: frames have headers.
+            receive_buffer_bytes: (256 + 4) << 10,
+            room_bytes_min: 64 << 10,
+            receive_budget_bytes: 2 << 20,
             accept_budget: 64,
             connections_max: 4_000_000,
             accept_backoff: Duration::from_millis(100),
             backlog_low_bytes: 16 << 10,
+            uring: UringConfig::default(),
         }
     }
 }

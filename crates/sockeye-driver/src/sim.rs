@@ -20,7 +20,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind};
 use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub use socket::{SimListener, SimSocket};
 
 use crate::slots::ConnId;
 use crate::sockets::{Listener, flag};
-use crate::{Closed, Config, Driver, Sink, Waker};
+use crate::{Config, Driver, Sink, Waker};
 
 /// A driver of one [`SimNet`]. Dropping it closes all it has, as the end of a process does.
 #[derive(Debug)]
@@ -89,31 +89,9 @@ impl SimDriver {
     }
 
     fn receive<S: Sink<SimTx>>(&mut self, id: ConnId, sink: &mut S) {
-        let mut budget = self.tx.config.receive_budget_bytes.max(1);
-        loop {
-            let Some(connection) = self.tx.connections.get_mut(id) else { return };
-            if !connection.may_receive() {
-                return;
-            }
-            let room = self.receive_buffer.len().min(budget);
-            match connection.stream.read(&mut self.receive_buffer[..room]) {
-                Ok(0) => return self.tx.handle_eof(id, sink),
-                Ok(len) => {
-                    if !connection.is(flag::CLOSING) {
-                        sink.received(&mut self.tx, id, &mut self.receive_buffer[..len]);
-                    }
-                    budget -= len;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => return self.tx.handle_end(id, Closed::Error(error), sink),
-            }
-            if budget == 0 {
-                return self.tx.suspend(id);
-            }
-            // The rest, if there is any, may as well come in a turn of its own.
-            if self.tx.port.net.net().random.chance(300) {
-                return;
-            }
+        self.tx.receive(id, &mut self.receive_buffer, sink);
+        if self.tx.connections.get(id).is_some_and(|connection| connection.is(flag::DUE)) {
+            self.tx.suspend(id);
         }
     }
 

@@ -13,9 +13,10 @@ pub(crate) use mio::net::{TcpListener, TcpStream};
 
 use crate::outbuf::{Block, Outbuf};
 use crate::slots::{ConnId, Slots};
-use crate::{Close, Closed, Config, Sink, Tx};
+use crate::{Close, Closed, Config, Counters, Sink, Tx};
 
 mod accept;
+mod receive;
 mod socket;
 
 pub(crate) use accept::Listener;
@@ -130,6 +131,7 @@ pub struct SocketTx<P: Port> {
     pub(crate) due: Vec<ConnId>,
     /// Connections that were found dead while sending; the sink hears of it within the turn.
     pub(crate) dead: Vec<(ConnId, Closed)>,
+    pub(crate) counters: Counters,
     block: Vec<u8>,
 }
 
@@ -200,6 +202,7 @@ impl<P: Port> SocketTx<P> {
             listener: None,
             due: Vec::new(),
             dead: Vec::new(),
+            counters: Counters::default(),
             block: Vec::new(),
         }
     }

@@ -14,23 +14,22 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::slots::ConnId;
 use crate::sockets::{Listener, Outgoing, Port, SocketTx, flag};
-use crate::{Closed, Config, Driver, Sink, Waker};
+use crate::{Config, Counters, Driver, Sink, UringConfig, Waker};
 
 mod buffers;
 mod completion;
 mod probe;
+mod receive;
 mod ring;
 #[cfg(test)]
 mod tests;
+mod unavailable;
 
 use buffers::Buffers;
 use completion::{CONNECTIONS_MAX, Completion, Op};
-pub use probe::Unavailable;
+use receive::Arrival;
 use ring::{BUFFER_GROUP, Ring, Unsent};
-
-/// Receive buffers. Pages that were never received into cost nothing.
-const BUFFERS: u16 = 1024;
-const BUFFER_BYTES: usize = 16 << 10;
+pub use unavailable::Unavailable;
 
 /// The sending half of [`Uring`].
 pub type UringTx = SocketTx<Ring>;
@@ -41,6 +40,8 @@ pub struct Uring {
     // The ring goes before the buffers that the kernel writes to.
     tx: UringTx,
     buffers: Buffers,
+    /// What large connections receive into, one at a time.
+    receive_buffer: Box<[u8]>,
     waker: Arc<OwnedFd>,
     /// What came for connections that are paused or over their budget, in order.
     held: HashMap<ConnId, VecDeque<Arrival>>,
@@ -80,10 +81,14 @@ impl UringBuilder {
     /// Those of [`Uring::new`].
     pub fn build(self, mut config: Config) -> io::Result<Uring> {
         config.connections_max = config.connections_max.min(CONNECTIONS_MAX);
-        let mut ring = Ring::new()?;
-        let buffers = Buffers::register(ring.ring(), BUFFER_GROUP, BUFFERS, BUFFER_BYTES)?;
+        let UringConfig { buffers, buffer_bytes, .. } = config.uring;
+        let mut ring = probe::with_locked_memory(|| Ring::new(&config.uring))?;
+        let buffers = probe::with_locked_memory(|| {
+            Buffers::register(ring.ring(), BUFFER_GROUP, buffers, buffer_bytes)
+        })?;
         ring.poll_always(Op::Waker, self.waker.as_raw_fd())?;
         Ok(Uring {
+            receive_buffer: vec![0; config.receive_buffer_bytes.max(1)].into_boxed_slice(),
             tx: SocketTx::new(config, ring),
             buffers,
             waker: self.waker,
@@ -106,14 +111,6 @@ fn waker(events: &Arc<OwnedFd>) -> Waker {
     })
 }
 
-/// What the kernel says of a connection's inbound half.
-#[derive(Debug)]
-enum Arrival {
-    Bytes { buffer: u16, from: usize, to: usize },
-    Eof,
-    Error(io::Error),
-}
-
 impl Uring {
     /// A driver without a listener, for this thread.
     ///
@@ -124,12 +121,13 @@ impl Uring {
         UringBuilder::new()?.build(config)
     }
 
-    /// Tries the real thing: a ring, its buffers, and a receive on a pair of sockets.
+    /// Tries the real thing: as many rings at a time as there will be drivers, with buffers, and a
+    /// receive on a pair of sockets.
     ///
     /// # Errors
     /// What is missing, and the remedy.
-    pub fn probe() -> Result<(), Unavailable> {
-        probe::run()
+    pub fn probe(rings: usize) -> Result<(), Unavailable> {
+        probe::run(rings)
     }
 
     /// A send that did not go out whole: the rest waits, or the connection is broken.
@@ -149,6 +147,7 @@ impl Uring {
     fn handle<S: Sink<UringTx>>(&mut self, completion: Completion, sink: &mut S) -> io::Result<()> {
         match completion.op() {
             Op::Receive => self.handle_received(completion, sink),
+            Op::Readable => self.handle_readable(completion, sink),
             Op::Room => self.handle_room(completion, sink),
             Op::Listener => {
                 self.tx.handle_listener_ready();
@@ -185,148 +184,6 @@ impl Uring {
         }
         self.tx.handle_writable(id, sink);
     }
-
-    fn handle_received<S: Sink<UringTx>>(&mut self, completion: Completion, sink: &mut S) {
-        let id = completion.id();
-        let buffer = cqueue::buffer_select(completion.flags);
-        let Some(connection) = self.tx.connections.get_mut(id) else {
-            // It was closed meanwhile.
-            buffer.into_iter().for_each(|buffer| self.buffers.put_back(buffer));
-            return;
-        };
-        connection.state.receiving = cqueue::more(completion.flags);
-        let goes_on = connection.state.receiving;
-        let arrival = match (completion.outcome(), buffer) {
-            (Ok(0), buffer) => {
-                buffer.into_iter().for_each(|buffer| self.buffers.put_back(buffer));
-                Arrival::Eof
-            }
-            (Ok(to), Some(buffer)) => {
-                if !goes_on {
-                    self.tx.port.unarmed.push(id);
-                }
-                Arrival::Bytes { buffer, from: 0, to }
-            }
-            (Ok(_), None) => return,
-            (Err(error), _) => match error.raw_os_error() {
-                // No buffer was left, it was paused, or something else that is no end: it goes on
-                // where it stopped.
-                Some(libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {
-                    return self.tx.port.unarmed.push(id);
-                }
-                _ => Arrival::Error(error),
-            },
-        };
-        match self.held.get_mut(&id) {
-            Some(held) => held.push_back(arrival),
-            None => self.deliver(id, arrival, sink),
-        }
-    }
-
-    /// Tells the sink, or holds it back until it may be told.
-    fn deliver<S: Sink<UringTx>>(&mut self, id: ConnId, arrival: Arrival, sink: &mut S) {
-        let Some(connection) = self.tx.connections.get_mut(id) else {
-            return self.drop_arrival(&arrival);
-        };
-        if connection.is(flag::DEAD | flag::EOF) {
-            return self.drop_arrival(&arrival);
-        }
-        if connection.is(flag::PAUSED) {
-            return self.hold(id, arrival);
-        }
-        let Arrival::Bytes { buffer, from, to } = arrival else {
-            return match arrival {
-                Arrival::Error(error) => self.tx.handle_end(id, Closed::Error(error), sink),
-                _ => self.tx.handle_eof(id, sink),
-            };
-        };
-        let left = self.budget_left(id, to - from);
-        let end = to.min(from + left);
-        if from < end && !connection_is_closing(&self.tx, id) {
-            sink.received(&mut self.tx, id, self.buffers.received(buffer, from, end));
-        }
-        if end == to || self.tx.connections.get(id).is_none() {
-            self.buffers.put_back(buffer);
-        } else {
-            self.hold(id, Arrival::Bytes { buffer, from: end, to });
-            self.tx.make_due(id);
-        }
-    }
-
-    /// How much of so many bytes it may still receive in this turn.
-    fn budget_left(&mut self, id: ConnId, bytes: usize) -> usize {
-        if !self.counting {
-            return bytes;
-        }
-        let budget = self.tx.config.receive_budget_bytes.max(1);
-        let received = self.received.entry(id).or_default();
-        let left = budget.saturating_sub(*received).min(bytes);
-        *received += left;
-        left
-    }
-
-    /// In front of what is held already.
-    fn hold(&mut self, id: ConnId, arrival: Arrival) {
-        self.held.entry(id).or_default().push_front(arrival);
-        if let Some(connection) = self.tx.connections.get_mut(id) {
-            connection.state.holding = true;
-        }
-    }
-
-    fn drop_arrival(&mut self, arrival: &Arrival) {
-        if let Arrival::Bytes { buffer, .. } = arrival {
-            self.buffers.put_back(*buffer);
-        }
-    }
-
-    /// Goes on with a connection whose budget was used up, or that was paused.
-    fn handle_due<S: Sink<UringTx>>(&mut self, id: ConnId, sink: &mut S) {
-        let Some(connection) = self.tx.connections.get_mut(id) else { return };
-        connection.flags &= !flag::DUE;
-        while let Some(held) = self.held.get_mut(&id) {
-            let Some(arrival) = held.pop_front() else {
-                self.held.remove(&id);
-                if let Some(connection) = self.tx.connections.get_mut(id) {
-                    connection.state.holding = false;
-                }
-                break;
-            };
-            let before = held.len();
-            self.deliver(id, arrival, sink);
-            if self.held.get(&id).is_none_or(|held| held.len() > before) {
-                // Held back again, or closed.
-                break;
-            }
-        }
-        self.tx.port.unarmed.push(id);
-    }
-
-    /// Receives again for those whose receiving has ended and who may.
-    fn arm(&mut self) -> io::Result<()> {
-        self.buffers.publish();
-        let mut unarmed = mem::take(&mut self.tx.port.unarmed);
-        for id in unarmed.drain(..) {
-            let Some(connection) = self.tx.connections.get_mut(id) else { continue };
-            let stays = connection.state.receiving || connection.state.holding;
-            if !stays && !connection.is(flag::PAUSED | flag::DEAD | flag::EOF | flag::CONNECTING) {
-                self.tx.port.receive(id, connection)?;
-            }
-        }
-        self.tx.port.unarmed = unarmed;
-        Ok(())
-    }
-
-    fn forget(&mut self) {
-        for id in mem::take(&mut self.tx.port.forgotten) {
-            for arrival in self.held.remove(&id).into_iter().flatten() {
-                self.drop_arrival(&arrival);
-            }
-        }
-    }
-}
-
-fn connection_is_closing(tx: &UringTx, id: ConnId) -> bool {
-    tx.connections.get(id).is_none_or(|connection| connection.is(flag::CLOSING))
 }
 
 impl Driver for Uring {
@@ -387,6 +244,10 @@ impl Driver for Uring {
     fn next_deadline(&self) -> Option<Instant> {
         let port = &self.tx.port;
         if port.has_work() { Some(self.tx.now) } else { self.tx.next_deadline() }
+    }
+
+    fn counters(&self) -> Counters {
+        Counters { completion_overflows: self.tx.port.overflows(), ..self.tx.counters }
     }
 }
 

@@ -48,9 +48,11 @@ pub struct Config {
     pub listen_backlog: u32,
     /// New connections that a shard takes in one turn (default 64).
     pub accepts_per_turn_max: usize,
-    /// The receive buffer that all connections of a shard share (default 256 KiB).
+    /// The receive buffer that all connections of a shard share (default 260 KiB: a little more
+    /// than a power of two, as frames have headers).
     pub receive_buffer_bytes: usize,
-    /// What one connection may deliver in one turn before others have theirs (default 512 KiB).
+    /// What one connection may deliver in one turn before others have theirs (default 2 MiB: a large
+    /// message that is read in one go is still in cache when it is answered).
     pub receive_bytes_per_turn_max: usize,
     /// What a shard may publish, or send to other connections, in one turn (default 64 MiB).
     pub publish_bytes_per_turn_max: usize,
@@ -81,8 +83,8 @@ impl Default for Config {
             connections_per_shard_max: 1_000_000,
             listen_backlog: 4_096,
             accepts_per_turn_max: 64,
-            receive_buffer_bytes: 256 << 10,
-            receive_bytes_per_turn_max: 512 << 10,
+            receive_buffer_bytes: (256 + 4) << 10,
+            receive_bytes_per_turn_max: 2 << 20,
             publish_bytes_per_turn_max: 64 << 20,
             subscriptions_per_connection_max: 1_024,
             topic_bytes_max: 256,

@@ -43,6 +43,7 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+mod backend;
 mod config;
 mod ctx;
 mod deliveries;
@@ -59,12 +60,13 @@ mod timers;
 mod topics;
 mod upgrade;
 
+pub use backend::{Backend, ChosenBackend};
 pub use config::Config;
 pub use ctx::{Ctx, ShardCtx};
 pub use error::{Closed, Error, Refused, Result, Sent};
 pub use handler::{Handler, Request, Upgrade};
 pub use mailbox::{ConnectionId, Handle, Remote};
-pub use server::{Backend, Running, Server, Shard, ShardBuilder};
+pub use server::{Running, Server, Shard, ShardBuilder};
 pub use sockeye_codec::handshake::choose_subprotocol;
 pub use sockeye_codec::{Chunk, CloseCode, DataKind, Message, PreparedMessage, ProtocolError};
 pub use stats::Stats;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use sockeye_codec::{CloseCode, Message, PreparedMessage};
 use sockeye_driver::{ConnId, Waker};
 
+use crate::backend::ChosenBackend;
 use crate::config::Config;
 use crate::error::Refused;
 use crate::stats::{ShardStats, Stats};
@@ -126,6 +127,7 @@ impl Mailbox {
 #[derive(Debug, Clone)]
 pub struct Handle {
     pub(crate) shards: Arc<[Arc<Mailbox>]>,
+    pub(crate) backend: ChosenBackend,
 }
 
 impl Handle {
@@ -184,6 +186,11 @@ impl Handle {
             // A shard that has stopped needs no telling.
             let _ = shard.post(Mail::Shutdown);
         }
+    }
+
+    /// Which backend the server has, and why: `epoll` may be here for want of io_uring.
+    pub const fn backend(&self) -> &ChosenBackend {
+        &self.backend
     }
 
     /// What the server has counted, up to the last turn of each shard.

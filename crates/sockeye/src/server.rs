@@ -1,59 +1,22 @@
-//! The builder: where to listen, how, and with how many shards. The one place that knows which
-//! backends there are.
+//! The builder: where to listen, how, and with how many shards. The one place that knows the
+//! backends' drivers.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::num::NonZero;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use sockeye_driver::{Bound, Driver, Epoll, Uring, UringBuilder, Waker};
 
+use crate::backend::Backend;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::handler::Handler;
 use crate::mailbox::{Handle, Mailbox};
 use crate::shard;
-
-/// How the bytes move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Backend {
-    /// The best one that this machine has.
-    #[default]
-    Auto,
-    /// epoll.
-    Epoll,
-    /// io_uring, where the kernel has it (6.0 or newer) and this process may use it.
-    IoUring,
-}
-
-impl Backend {
-    /// The backend that it comes down to.
-    ///
-    /// # Errors
-    /// This machine does not have it; the error says why, and what to do.
-    pub fn resolve(self) -> Result<Self> {
-        match self {
-            Self::Auto | Self::Epoll => Ok(Self::Epoll),
-            Self::IoUring => match Uring::probe() {
-                Ok(()) => Ok(Self::IoUring),
-                Err(cause) => Err(Error::Backend(format!("io-uring is not to be had: {cause}"))),
-            },
-        }
-    }
-
-    /// One driver.
-    fn driver(self, config: sockeye_driver::Config) -> Result<AnyDriver> {
-        Ok(match self {
-            Self::IoUring => AnyDriver::Uring(UringBuilder::new()?),
-            Self::Auto | Self::Epoll => AnyDriver::Epoll(Box::new(Epoll::new(config)?)),
-        })
-    }
-}
 
 /// A driver that has no shard yet.
 #[derive(Debug)]
@@ -64,33 +27,17 @@ enum AnyDriver {
 }
 
 impl AnyDriver {
+    fn new(backend: Backend, config: sockeye_driver::Config) -> Result<Self> {
+        Ok(match backend {
+            Backend::IoUring => Self::Uring(UringBuilder::new()?),
+            Backend::Auto | Backend::Epoll => Self::Epoll(Box::new(Epoll::new(config)?)),
+        })
+    }
+
     fn waker(&self) -> Waker {
         match self {
             Self::Epoll(driver) => driver.waker(),
             Self::Uring(driver) => driver.waker(),
-        }
-    }
-}
-
-impl fmt::Display for Backend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Epoll => "epoll",
-            Self::IoUring => "io-uring",
-        })
-    }
-}
-
-impl FromStr for Backend {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "auto" => Ok(Self::Auto),
-            "epoll" => Ok(Self::Epoll),
-            "io-uring" => Ok(Self::IoUring),
-            _ => Err(Error::Backend(format!("no backend `{name}`: auto, epoll or io-uring"))),
         }
     }
 }
@@ -135,7 +82,7 @@ impl Server {
         self
     }
 
-    /// How the bytes move (default: [`Backend::Auto`]).
+    /// How the bytes move (default: [`Backend::Auto`]). [`Handle::backend`] tells what it came to.
     #[must_use]
     pub const fn backend(mut self, backend: Backend) -> Self {
         self.backend = backend;
@@ -169,7 +116,7 @@ impl Server {
         if !(1..=usize::from(u16::MAX)).contains(&self.shards) {
             return Err(Error::Config(format!("shards must be 1 to {}", u16::MAX)));
         }
-        let backend = self.backend.resolve()?;
+        let chosen = self.backend.choose(self.shards)?;
         let config = Arc::new(self.config);
         let address = self.bound.local_addr();
         let listeners = self
@@ -178,11 +125,11 @@ impl Server {
             .map_err(|cause| Error::Listen { address, cause })?;
         let mut drivers = Vec::new();
         for _ in &listeners {
-            drivers.push(backend.driver(config.driver())?);
+            drivers.push(AnyDriver::new(chosen.backend, config.driver())?);
         }
         let mailbox =
             |driver: &AnyDriver| Arc::new(Mailbox::new(driver.waker(), Arc::clone(&config)));
-        let handle = Handle { shards: drivers.iter().map(mailbox).collect() };
+        let handle = Handle { shards: drivers.iter().map(mailbox).collect(), backend: chosen };
         let shards = drivers.into_iter().zip(listeners).zip(0..);
         Ok(shards
             .map(|((driver, listener), number)| ShardBuilder {
@@ -340,7 +287,9 @@ impl ShardBuilder {
                 *driver, listener, handler, config, handle, number,
             )?)),
             AnyDriver::Uring(builder) => Inner::Uring(Box::new(shard::Shard::new(
-                builder.build(config.driver())?,
+                builder.build(config.driver()).map_err(|cause| {
+                    Error::Backend(format!("the ring of shard {number} cannot be made: {cause}"))
+                })?,
                 listener,
                 handler,
                 config,

@@ -102,6 +102,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     pub(crate) fn turn(&mut self, until: Option<Instant>) -> io::Result<()> {
         self.driver.turn(earlier(until, self.engine.next_deadline()), &mut self.engine)?;
+        self.engine.core.stats.set_driver(&self.driver.counters());
         self.engine.finish_turn(self.driver.tx());
         Ok(())
     }

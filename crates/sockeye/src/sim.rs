@@ -9,6 +9,7 @@ use std::time::Instant;
 use sockeye_driver::Driver;
 pub use sockeye_driver::sim::{Faults, Random, SimDriver, SimNet, SimSocket, SimTx};
 
+use crate::backend::{Backend, ChosenBackend};
 use crate::config::Config;
 use crate::error::Result;
 use crate::handler::Handler;
@@ -29,9 +30,13 @@ pub fn build<H: Handler>(
 ) -> Result<(Handle, Vec<SimShard<H>>)> {
     config.check()?;
     let config = Arc::new(config);
-    let drivers: Vec<_> = (0..count).map(|_| SimDriver::new(net, config.driver())).collect();
+    // Short messages too are received in place, as only long ones are elsewhere.
+    let driver = || sockeye_driver::Config { room_bytes_min: 64, ..config.driver() };
+    let drivers: Vec<_> = (0..count).map(|_| SimDriver::new(net, driver())).collect();
     let mailbox = |driver: &SimDriver| Arc::new(Mailbox::new(driver.waker(), Arc::clone(&config)));
-    let handle = Handle { shards: drivers.iter().map(mailbox).collect() };
+    // Below the engine is no backend of this list; the simulator behaves like this one.
+    let backend = ChosenBackend::new(Backend::Epoll, "simulated");
+    let handle = Handle { shards: drivers.iter().map(mailbox).collect(), backend };
     let listeners = net.listen(address, count, config.listen_backlog as usize);
     let mut shards = Vec::new();
     for ((driver, listener), number) in drivers.into_iter().zip(listeners).zip(0_u16..) {

@@ -3,9 +3,12 @@
 use std::iter::Sum;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sockeye_driver::Counters;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Counts of a server since it began, over all shards.
+        /// Counts of a server since it began, over all shards. Which backend it has tells
+        /// [`Handle::backend`](crate::Handle::backend).
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -60,4 +63,21 @@ counters! {
     publications_refused,
     /// Panics of the handler.
     panics,
+    /// Times that the kernel had more to tell than io_uring's completion ring has room for. Nothing
+    /// is lost, but receives have to be begun anew: 0 where all is well, and always on epoll.
+    completion_overflows,
+    /// Receives on io_uring that found no buffer and were begun anew. Many mean that paused
+    /// connections, or some that send much, hold the buffers. Always 0 on epoll.
+    receives_without_buffer,
+    /// Times that no connection was accepted for a while, for want of file descriptors or memory.
+    accept_backoffs,
+}
+
+impl Stats {
+    /// What the driver has counted.
+    pub(crate) const fn set_driver(&mut self, counters: &Counters) {
+        self.completion_overflows = counters.completion_overflows;
+        self.receives_without_buffer = counters.receives_without_buffer;
+        self.accept_backoffs = counters.accept_backoffs;
+    }
 }

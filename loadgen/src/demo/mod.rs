@@ -49,10 +49,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let idle = affordable(options)?;
     let server = Server::bind("127.0.0.1:0")?.shards(1).spawn(|_| apps::Echo)?;
     let address = server.local_addr();
+    let backend = server.handle().backend().backend;
     let mut stdout = io::stdout();
     writeln!(
         stdout,
-        "engine: ws://{address}, 1 shard, backend epoll\n\
+        "engine: ws://{address}, 1 shard, backend {backend}\n\
          load:   {} connections, one {}-byte message under way on each (closed loop), {} s",
         options.connections, options.bytes, options.seconds
     )?;

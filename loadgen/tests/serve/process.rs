@@ -34,20 +34,40 @@ impl Process {
 
     /// Starts `sockeye` with so few file descriptors.
     pub(crate) fn start_with_files(files: u32, arguments: &[&str]) -> Self {
-        let script = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        Self::start_with_limit(&format!("-n {files}"), || {}, arguments)
+    }
+
+    /// Starts `sockeye` with this limit of the shell's, from a thread that confines itself.
+    pub(crate) fn start_with_limit(limit: &str, confine: fn(), arguments: &[&str]) -> Self {
+        let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
         let mut command = Command::new("sh");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_sockeye")]).args(arguments);
-        Self::spawn(&mut command)
+        Self::spawn_from(confine, &mut command)
+    }
+
+    /// Starts `sockeye` from a thread that confines itself: its children are confined as well.
+    pub(crate) fn start_confined(confine: fn(), arguments: &[&str]) -> Self {
+        Self::spawn_from(confine, Command::new(env!("CARGO_BIN_EXE_sockeye")).args(arguments))
     }
 
     fn spawn(command: &mut Command) -> Self {
-        let mut child = command
+        Self::spawn_from(|| {}, command)
+    }
+
+    fn spawn_from(confine: fn(), command: &mut Command) -> Self {
+        let command = command
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command starts");
+            .stderr(Stdio::piped());
+        let child = thread::scope(|scope| {
+            let spawn = || {
+                confine();
+                command.spawn()
+            };
+            scope.spawn(spawn).join().expect("it could be confined")
+        });
+        let mut child = child.expect("the command starts");
         let stdout = lines_of(child.stdout.take().expect("it is piped"));
         let stderr = lines_of(child.stderr.take().expect("it is piped"));
         Self { child, stdout, stderr }
@@ -131,6 +151,7 @@ fn lines_until_end(lines: &Receiver<String>) -> Vec<String> {
 pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
+    pub(crate) first_line: String,
 }
 
 impl Server {
@@ -144,17 +165,23 @@ impl Server {
         Self::ready(Process::start_with_files(files, &Self::arguments(arguments)))
     }
 
+    /// The same, from a thread that confines itself.
+    pub(crate) fn start_confined(confine: fn(), arguments: &[&str]) -> Self {
+        Self::ready(Process::start_confined(confine, &Self::arguments(arguments)))
+    }
+
     fn arguments<'a>(more: &[&'a str]) -> Vec<&'a str> {
         [&["serve", "--listen", "127.0.0.1:0"], more].concat()
     }
 
-    fn ready(process: Process) -> Self {
+    /// Waits until it listens.
+    pub(crate) fn ready(process: Process) -> Self {
         let line = process.next_line();
         let address = line.strip_prefix("listening on ws://").and_then(|rest| {
             let (address, _) = rest.split_once(' ')?;
             address.parse().ok()
         });
         let address = address.unwrap_or_else(|| panic!("{line:?} names no address"));
-        Self { process, address }
+        Self { process, address, first_line: line }
     }
 }

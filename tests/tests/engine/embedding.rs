@@ -331,12 +331,17 @@ fn what_cannot_be_started_is_refused() {
         assert_eq!(spoil(bind()).run(Numbered).unwrap_err().to_string(), line);
         assert_eq!(spoil(bind()).spawn(Numbered).unwrap_err().to_string(), line);
     }
-    assert_eq!(Backend::Auto.resolve().unwrap(), Backend::Epoll);
-    match Backend::IoUring.resolve() {
-        Ok(backend) => assert_eq!(backend, Backend::IoUring),
+    assert_eq!(Backend::Epoll.resolve(1).unwrap().backend, Backend::Epoll);
+    let auto = Backend::Auto.resolve(1).unwrap();
+    match Backend::IoUring.resolve(1) {
+        Ok(chosen) => {
+            assert_eq!(chosen.backend, Backend::IoUring);
+            assert_eq!(auto.backend, Backend::IoUring, "{}", auto.reason);
+        }
         Err(error) => {
             let line = error.to_string();
             assert!(line.starts_with("io-uring is not to be had: "), "{line}");
+            assert_eq!((auto.backend, &*auto.reason), (Backend::Epoll, &*format!("auto: {line}")));
             let refused = bind().backend(Backend::IoUring).build().unwrap_err();
             assert_eq!(refused.to_string(), line);
         }
@@ -376,6 +381,9 @@ fn a_storm_of_connections() {
     rig.wait_for(|stats| stats.opened == all && stats.connections == 0);
     let stats = rig.handle().stats();
     assert_eq!((stats.accepted, stats.open, stats.rejected), (all, 0, 0));
+    // What a driver counts of its troubles: there were none.
+    assert_eq!((stats.completion_overflows, stats.accept_backoffs), (0, 0));
+    assert_eq!(rig.handle().backend().backend, backend());
     assert_all_closed(rig, all as usize);
 }
 

@@ -1,18 +1,16 @@
 //! The behaviour suite on epoll.
 
 use super::Epoll;
-use crate::Config;
-
-fn make(config: Config) -> Epoll {
-    Epoll::new(config).unwrap()
-}
+use crate::suite::sockets::{Sockets, run_alone};
 
 /// On every Linux.
-const fn is_here() -> bool {
-    true
+fn worlds() -> [Sockets<Epoll>; 1] {
+    [Sockets::new(|config| Epoll::new(config).unwrap())]
 }
 
-crate::suite::mount!(make, is_here);
+crate::suite::mount!(worlds);
+crate::suite::mount!(worlds, with descriptors);
+crate::suite::mount!(worlds, starved by run_alone);
 
 /// An idle connection costs little.
 #[test]

@@ -135,16 +135,18 @@ impl SimTx {
         port.ids.retain(|id| connections.get(*id).is_some());
         let now = *now;
         let mut work = vec![Work::Accept];
+        let late = self.port.net.net().faults.late_events;
         for (id, connection) in self.live() {
             let News { connect, receive, send } = connection.news();
             let happened = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-            work.extend(happened(connect).then_some(Work::Connect(id)));
+            // Of a connect there may be news that is none, yet.
+            let early = connect.is_some() && self.port.net.net().random.chance(late);
+            work.extend((early || happened(connect)).then_some(Work::Connect(id)));
             work.extend(happened(receive).then_some(Work::Receive(id)));
             work.extend(happened(send).then_some(Work::Send(id)));
         }
         let mut net = self.port.net.net();
         net.random.shuffle(&mut work);
-        let late = net.faults.late_events;
         // Never all of it, or a turn would do nothing at all.
         let first = work[0];
         let mut work: Vec<_> = work.into_iter().filter(|_| !net.random.chance(late)).collect();

@@ -9,6 +9,41 @@ use bytes::Bytes;
 use super::{Faults, Random, SimDriver, SimNet, SimTx};
 use crate::{Close, Closed, Config, ConnId, Driver, Sink, Tx};
 
+mod world;
+
+/// The behaviour suite on a network in good health.
+mod suite {
+    use super::world::SimWorld;
+    use super::{Faults, PIPE_BYTES, SEEDS};
+
+    fn worlds() -> impl Iterator<Item = SimWorld> {
+        SEEDS
+            .map(|seed| SimWorld::new(seed, Faults { pipe_bytes: PIPE_BYTES, ..Faults::default() }))
+    }
+
+    crate::suite::mount!(worlds);
+    crate::suite::mount!(worlds, starved by crate::suite::run);
+}
+
+/// The behaviour suite on a bad one: whatever comes short, late, or not for a while.
+mod rough_suite {
+    use super::world::SimWorld;
+    use super::{Faults, PIPE_BYTES, SEEDS, rough};
+
+    fn worlds() -> impl Iterator<Item = SimWorld> {
+        let faults = Faults { pipe_bytes: PIPE_BYTES, ..rough() };
+        SEEDS.map(move |seed| SimWorld::new(seed, faults.clone()))
+    }
+
+    crate::suite::mount!(worlds);
+    crate::suite::mount!(worlds, starved by crate::suite::run);
+}
+
+/// So many networks for each test of the suite.
+const SEEDS: std::ops::Range<u64> = 0..4;
+/// What the suite sends at once, though nobody reads, has to fit.
+const PIPE_BYTES: (usize, usize) = (128 << 10, 512 << 10);
+
 const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 255, 0, 1)), 80);
 
 /// A sink that writes down what it is told.

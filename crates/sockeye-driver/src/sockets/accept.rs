@@ -85,6 +85,7 @@ impl<P: Port> SocketTx<P> {
                     if listener.backoff_until.is_none() {
                         tracing::warn!(%error, "cannot accept for now: raise `ulimit -n`?");
                     }
+                    self.counters.accept_backoffs += 1;
                     listener.backoff_until = Some(self.now + self.config.accept_backoff);
                     return;
                 }

@@ -8,7 +8,7 @@ use std::net::{Shutdown, SocketAddr};
 use super::{TcpListener, TcpStream};
 
 /// A connection's socket. Nothing of it waits; dropping it closes it.
-pub trait Socket: io::Write + fmt::Debug {
+pub trait Socket: io::Read + io::Write + fmt::Debug {
     /// What has gone wrong since it was last asked: a connect that failed, say.
     ///
     /// # Errors

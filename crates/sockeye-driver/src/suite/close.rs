@@ -1,18 +1,19 @@
 //! The end of connections.
 
 use std::io::IoSlice;
-use std::net::TcpListener;
 
 use bytes::Bytes;
 
-use super::rig::{ANY, Driver, End, Event, Make, Peer, Random, Rig, assert_same, pattern};
-use crate::{Close, Config, ConnId, Tx};
+use super::rig::{Listener, Random, Rig, TxOf, assert_same, pattern};
+use super::seen::{End, Event};
+use super::world::World;
+use crate::{Close, Config, ConnId, Tx as _};
 
 /// Promises 6 and 7: what waits is sent, then FIN; `closed` comes when the peer's FIN has come and
 /// not before. That the backlog drains is not told any more.
-pub(crate) fn a_graceful_close_sends_all_that_waits_and_then_fin<D: Driver>(make: Make<D>) {
+pub(crate) fn a_graceful_close_sends_all_that_waits_and_then_fin<W: World>(world: &W) {
     for waiting in [0, 1, 24 << 20] {
-        let mut rig = Rig::new(make, Config { backlog_low_bytes: 8 << 20, ..Config::default() });
+        let mut rig = Rig::new(world, Config { backlog_low_bytes: 8 << 20, ..Config::default() });
         let (id, mut peer) = rig.join();
         let sent = rig.fill(id, waiting);
         rig.close(id, Close::Graceful);
@@ -31,8 +32,8 @@ pub(crate) fn a_graceful_close_sends_all_that_waits_and_then_fin<D: Driver>(make
 
 /// `Close::Graceful`: bytes that nobody has read are discarded, and so are those that come later.
 /// None of them is a reason to reset the connection, which would cost the peer our last bytes.
-pub(crate) fn a_graceful_close_resets_nothing_that_was_not_read<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, Config::default());
+pub(crate) fn a_graceful_close_resets_nothing_that_was_not_read<W: World>(world: &W) {
+    let mut rig = Rig::new(world, Config::default());
     let (id, mut peer) = rig.join();
     rig.tx().set_recv(id, false);
     peer.send(&pattern(1, 30_000));
@@ -52,8 +53,8 @@ pub(crate) fn a_graceful_close_resets_nothing_that_was_not_read<D: Driver>(make:
 }
 
 /// Promise 7: the peer's FIN may come while bytes wait; it may still read them.
-pub(crate) fn a_fin_during_a_graceful_close_costs_no_bytes<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, Config::default());
+pub(crate) fn a_fin_during_a_graceful_close_costs_no_bytes<W: World>(world: &W) {
+    let mut rig = Rig::new(world, Config::default());
     let (id, mut peer) = rig.join();
     let sent = rig.fill(id, 4 << 20);
     rig.close(id, Close::Graceful);
@@ -69,15 +70,15 @@ pub(crate) fn a_fin_during_a_graceful_close_costs_no_bytes<D: Driver>(make: Make
 }
 
 /// Promise 6: `closed`, once, also where the peer resets what was being closed.
-pub(crate) fn a_reset_during_a_graceful_close_ends_it<D: Driver>(make: Make<D>) {
+pub(crate) fn a_reset_during_a_graceful_close_ends_it<W: World>(world: &W) {
     for waiting in [0, 4 << 20] {
-        let mut rig = Rig::new(make, Config::default());
+        let mut rig = Rig::new(world, Config::default());
         let (id, peer) = rig.join();
         rig.tx().write(id, &[IoSlice::new(b"never read")]);
         rig.fill(id, waiting);
         rig.close(id, Close::Graceful);
         rig.fence();
-        peer.reset(&mut rig);
+        peer.reset();
         rig.turn_until("closed", |seen| seen.end(id).is_some());
         assert!(matches!(rig.seen.end(id), Some(End::Error(_))), "{:?}", rig.seen.end(id));
         rig.fence();
@@ -85,13 +86,13 @@ pub(crate) fn a_reset_during_a_graceful_close_ends_it<D: Driver>(make: Make<D>) 
 }
 
 /// `Close::Graceful`: the bytes given before it are the last, and a second one changes nothing.
-pub(crate) fn after_a_graceful_close_nothing_more_is_sent<D: Driver>(make: Make<D>) {
+pub(crate) fn after_a_graceful_close_nothing_more_is_sent<W: World>(world: &W) {
     for waiting in [0, 1 << 20] {
-        let mut rig = Rig::new(make, Config::default());
+        let mut rig = Rig::new(world, Config::default());
         let (id, mut peer) = rig.join();
         let sent = rig.fill(id, waiting);
         rig.close(id, Close::Graceful);
-        let send_all = |tx: &mut D::Tx| {
+        let send_all = |tx: &mut TxOf<W>| {
             tx.write(id, &[IoSlice::new(b"too"), IoSlice::new(b"late")]);
             tx.send_shared(id, &Bytes::from(vec![0; 10_000]));
             let mut block = tx.out(id);
@@ -113,8 +114,8 @@ pub(crate) fn after_a_graceful_close_nothing_more_is_sent<D: Driver>(make: Make<
 }
 
 /// `Close::Graceful`: it discards, so there is nothing to pause, and the peer's FIN is not missed.
-pub(crate) fn a_graceful_close_cannot_be_paused<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, Config::default());
+pub(crate) fn a_graceful_close_cannot_be_paused<W: World>(world: &W) {
+    let mut rig = Rig::new(world, Config::default());
     let (id, mut peer) = rig.join();
     rig.close(id, Close::Graceful);
     rig.tx().set_recv(id, false);
@@ -127,9 +128,9 @@ pub(crate) fn a_graceful_close_cannot_be_paused<D: Driver>(make: Make<D>) {
 
 /// Promise 6: after an abort no call follows, and what waited is not sent. It also ends a graceful
 /// close that takes too long.
-pub(crate) fn an_abort_ends_all_at_once<D: Driver>(make: Make<D>) {
+pub(crate) fn an_abort_ends_all_at_once<W: World>(world: &W) {
     for graceful_first in [false, true] {
-        let mut rig = Rig::new(make, Config::default());
+        let mut rig = Rig::new(world, Config::default());
         let (id, mut peer) = rig.join();
         peer.send(b"never told");
         let sent = rig.fill(id, 4 << 20);
@@ -150,7 +151,7 @@ pub(crate) fn an_abort_ends_all_at_once<D: Driver>(make: Make<D>) {
 
 /// Promises 3 and 6: an abort within a call about that connection; more was to come, and the sink
 /// objects to it.
-pub(crate) fn an_abort_within_a_call_is_the_last_call<D: Driver>(make: Make<D>) {
+pub(crate) fn an_abort_within_a_call_is_the_last_call<W: World>(world: &W) {
     type Is = fn(&Event) -> bool;
     let kinds: [Is; 3] = [
         |event| matches!(event, Event::Accepted(..)),
@@ -158,7 +159,7 @@ pub(crate) fn an_abort_within_a_call_is_the_last_call<D: Driver>(make: Make<D>) 
         |event| matches!(event, Event::Drained(_)),
     ];
     for (n, is) in kinds.into_iter().enumerate() {
-        let mut rig = Rig::new(make, Config { receive_buffer_bytes: 16, ..Config::default() });
+        let mut rig = Rig::new(world, Config { receive_buffer_bytes: 16, ..Config::default() });
         let mut done = false;
         rig.react(move |_, event| {
             let now = is(event) && !done;
@@ -177,12 +178,12 @@ pub(crate) fn an_abort_within_a_call_is_the_last_call<D: Driver>(make: Make<D>) 
         rig.fence();
         assert_eq!((rig.seen.end(id), rig.tx().peer_addr(id)), (None, None));
     }
-    let listener = TcpListener::bind(ANY).unwrap();
-    let mut rig = Rig::new(make, Config::default());
+    let listener = Listener::new(world);
+    let mut rig = Rig::new(world, Config::default());
     rig.react(|_, event| matches!(event, Event::Connected(_)).then_some(Close::Abort));
-    let id = rig.connect(listener.local_addr().unwrap());
+    let id = rig.connect(listener.address());
     rig.tx().write(id, &[IoSlice::new(b"never sent")]);
-    let mut peer = Peer::new(listener.accept().unwrap().0);
+    let mut peer = listener.accept();
     peer.send(b"never told");
     rig.turn_until("the connection", |seen| seen.connected(id));
     assert_eq!(rig.read_to_end(&mut peer).0, b"");
@@ -192,8 +193,8 @@ pub(crate) fn an_abort_within_a_call_is_the_last_call<D: Driver>(make: Make<D>) 
 
 /// Promise 6: of many connections that end in all the ways there are, at the same time, each is
 /// told closed once, but for those aborted.
-pub(crate) fn every_connection_ends_once<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, Config { receive_budget_bytes: 64, ..Config::default() });
+pub(crate) fn every_connection_ends_once<W: World>(world: &W) {
+    let mut rig = Rig::new(world, Config { receive_budget_bytes: 64, ..Config::default() });
     let mut random = Random(11);
     let mut told: Vec<ConnId> = Vec::new();
     let mut aborted: Vec<ConnId> = Vec::new();
@@ -205,17 +206,17 @@ pub(crate) fn every_connection_ends_once<D: Driver>(make: Make<D>) {
             rig.tx().write(id, &[IoSlice::new(b"bytes")]);
             match random.below(6) {
                 0 => peer.finish(),
-                1 => peer.reset(&mut rig),
+                1 => peer.reset(),
                 2 => {
                     peer.finish();
                     rig.close(id, Close::Graceful);
                 }
                 3 => {
                     rig.close(id, Close::Graceful);
-                    peer.reset(&mut rig);
+                    peer.reset();
                 }
                 4 => {
-                    peer.reset(&mut rig);
+                    peer.reset();
                     rig.tx().write(id, &[IoSlice::new(b"in vain")]);
                 }
                 _ => {

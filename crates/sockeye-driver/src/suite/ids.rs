@@ -1,14 +1,15 @@
 //! Ids that outlive their connections.
 
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::IoSlice;
-use std::net::TcpListener;
 use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::rig::{ANY, Driver, End, Event, Make, Patience, Random, Rig};
+use super::rig::{Listener, Random, Rig};
+use super::seen::{End, Event};
+use super::world::World;
 use crate::{Close, Config, ConnId, Tx};
 
 /// All that can be done with an id; each call says that there is nothing.
@@ -34,9 +35,9 @@ const fn number(id: ConnId) -> u32 {
 
 /// Promise 3: an old id is no way to the connection that has its number now, however the old
 /// connection ended.
-pub(crate) fn an_old_id_touches_nothing_of_the_new_connection<D: Driver>(make: Make<D>) {
+pub(crate) fn an_old_id_touches_nothing_of_the_new_connection<W: World>(world: &W) {
     for abort in [false, true] {
-        let mut rig = Rig::new(make, Config::default());
+        let mut rig = Rig::new(world, Config::default());
         let (old, peer) = rig.join();
         if abort {
             rig.close(old, Close::Abort);
@@ -64,11 +65,11 @@ pub(crate) fn an_old_id_touches_nothing_of_the_new_connection<D: Driver>(make: M
 
 /// Promise 3: when `closed` is called the id is dead already, and its number may be given away in
 /// that very call.
-pub(crate) fn the_id_is_dead_when_closed_is_called<D: Driver>(make: Make<D>) {
-    let listener = TcpListener::bind(ANY).unwrap();
-    let address = listener.local_addr().unwrap();
+pub(crate) fn the_id_is_dead_when_closed_is_called<W: World>(world: &W) {
+    let listener = Listener::new(world);
+    let address = listener.address();
     for reset in [false, true] {
-        let mut rig = Rig::new(make, Config::default());
+        let mut rig = Rig::new(world, Config::default());
         let (id, peer) = rig.join();
         let next = Rc::new(Cell::new(None));
         let given = Rc::clone(&next);
@@ -82,11 +83,11 @@ pub(crate) fn the_id_is_dead_when_closed_is_called<D: Driver>(make: Make<D>) {
         });
         if reset {
             rig.tx().write(id, &[IoSlice::new(b"never read")]);
-            peer.reset(&mut rig);
+            peer.reset();
         } else {
             drop(peer);
         }
-        let patience = Patience::new();
+        let patience = rig.patience();
         while next.get().is_none() {
             patience.check("the end");
             rig.turn();
@@ -99,8 +100,8 @@ pub(crate) fn the_id_is_dead_when_closed_is_called<D: Driver>(make: Make<D>) {
 }
 
 /// Promise 3: however often connections come and go, no id is used again; the sink objects to one.
-pub(crate) fn no_id_comes_twice<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, Config::default());
+pub(crate) fn no_id_comes_twice<W: World>(world: &W) {
+    let mut rig = Rig::new(world, Config::default());
     let mut random = Random(5);
     let mut inside = Vec::new();
     for _ in 0..300 {
@@ -122,4 +123,59 @@ pub(crate) fn no_id_comes_twice<D: Driver>(make: Make<D>) {
     for (id, mut peer) in inside {
         rig.exchange(id, &mut peer);
     }
+}
+
+/// Promise 3: many connections are aborted, and others take their numbers in the same moment, while
+/// there is still news of the old ones; and all ids that are old are used all the time.
+pub(crate) fn in_a_storm_old_ids_touch_nothing_new<W: World>(world: &W) {
+    const COUNT: usize = 30;
+    let listener = Listener::new(world);
+    let mut rig = Rig::new(world, Config::default());
+    let mut old: Vec<ConnId> = Vec::new();
+    let try_all = |rig: &mut Rig<W>, ids: &[ConnId]| {
+        ids.iter().for_each(|id| try_everything(rig.tx(), *id));
+    };
+    for _ in 0..4 {
+        let mut inside: Vec<_> = (0..COUNT).map(|_| rig.join()).collect();
+        try_all(&mut rig, &old);
+        for (n, (id, peer)) in inside.iter_mut().enumerate() {
+            peer.send(b"news for the old one");
+            if n % 3 == 0 {
+                rig.tx().write(*id, &[IoSlice::new(b"bytes of the old one")]);
+            } else if n % 3 == 1 {
+                rig.fill(*id, 1);
+            }
+        }
+        let mut new = HashMap::new();
+        for (n, (id, _)) in inside.iter().enumerate() {
+            rig.close(*id, Close::Abort);
+            let next = rig.connect(listener.address());
+            assert_eq!(number(next), number(*id), "else this proves nothing");
+            try_everything(rig.tx(), *id);
+            old.push(*id);
+            let word = format!("{n:08}").into_bytes();
+            rig.tx().write(next, &[IoSlice::new(&word)]);
+            new.insert(word, next);
+        }
+        try_all(&mut rig, &old);
+        // Each says its word, and it is said back to each.
+        let mut peers = Vec::new();
+        for _ in 0..COUNT {
+            let mut peer = listener.accept();
+            let word = rig.read(&mut peer, 8);
+            peer.send(&word);
+            try_all(&mut rig, &old);
+            let id = new.remove(&word).unwrap();
+            rig.turn_until("the word", |seen| seen.received(id) == word);
+            peers.push((id, peer));
+        }
+        drop(inside);
+        for (id, peer) in peers {
+            rig.close(id, Close::Graceful);
+            drop(peer);
+            rig.turn_until("the end", |seen| seen.end(id).is_some());
+            old.push(id);
+        }
+    }
+    rig.fence();
 }

@@ -1,13 +1,12 @@
 //! Bytes in.
 
 use std::cell::Cell;
-use std::io::IoSlice;
 use std::rc::Rc;
 
-use super::rig::{
-    Driver, End, Event, KERNEL_BYTES_MAX, Make, Patience, Rig, assert_same, pattern, settle,
-};
-use crate::{Config, ConnId, Tx};
+use super::rig::{KERNEL_BYTES_MAX, Rig, assert_same, pattern};
+use super::seen::{End, Event};
+use super::world::World;
+use crate::{Config, ConnId, Tx as _};
 
 /// A small buffer, so that few bytes make many reads.
 fn small() -> Config {
@@ -24,9 +23,9 @@ fn received_bytes(events: &[Event], of: ConnId) -> usize {
 
 /// Promise 1, and the order of what one connection receives: all that a peer sends is lent, in its
 /// order, whatever its size is to the buffer's and the budget's.
-pub(crate) fn all_bytes_arrive_in_order<D: Driver>(make: Make<D>) {
+pub(crate) fn all_bytes_arrive_in_order<W: World>(world: &W) {
     for config in [small(), Config::default()] {
-        let mut rig = Rig::new(make, config);
+        let mut rig = Rig::new(world, config);
         let (id, mut peer) = rig.join();
         let mut expected = Vec::new();
         for len in [1, 2, 100, 1023, 1024, 1025, 4095, 4096, 4097, 300_000, 5 << 20] {
@@ -42,9 +41,9 @@ pub(crate) fn all_bytes_arrive_in_order<D: Driver>(make: Make<D>) {
 
 /// Promises 1 and 6: FIN is `closed(Eof)`, once, behind the last byte, also where both came in one
 /// piece and where the bytes end with the buffer or the budget.
-pub(crate) fn fin_is_told_after_the_last_byte<D: Driver>(make: Make<D>) {
+pub(crate) fn fin_is_told_after_the_last_byte<W: World>(world: &W) {
     for len in [0, 1, 1023, 1024, 1025, 4095, 4096, 4097, 8192, 100_000] {
-        let mut rig = Rig::new(make, small());
+        let mut rig = Rig::new(world, small());
         let (id, mut peer) = rig.join();
         let bytes = pattern(7, len);
         let mut sent = 0;
@@ -65,12 +64,12 @@ pub(crate) fn fin_is_told_after_the_last_byte<D: Driver>(make: Make<D>) {
 }
 
 /// Promise 6: a reset is `closed(Error)`, once.
-pub(crate) fn a_reset_is_an_error<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, Config::default());
+pub(crate) fn a_reset_is_an_error<W: World>(world: &W) {
+    let mut rig = Rig::new(world, Config::default());
     let (id, mut peer) = rig.join();
     rig.exchange(id, &mut peer);
-    rig.tx().write(id, &[IoSlice::new(b"never read")]);
-    peer.reset(&mut rig);
+    rig.send(id, b"never read");
+    peer.reset();
     rig.turn_until("the reset", |seen| seen.end(id).is_some());
     assert!(matches!(rig.seen.end(id), Some(End::Error(_))), "{:?}", rig.seen.end(id));
     assert_eq!(rig.tx().peer_addr(id), None, "the id is dead");
@@ -79,7 +78,7 @@ pub(crate) fn a_reset_is_an_error<D: Driver>(make: Make<D>) {
 
 /// Promise 5: no turn reads more than the budget from one connection: not if it is a fraction of
 /// the buffer, not while new bytes are announced in each turn, and not by pausing and resuming.
-pub(crate) fn a_turn_reads_the_budget_at_most<D: Driver>(make: Make<D>) {
+pub(crate) fn a_turn_reads_the_budget_at_most<W: World>(world: &W) {
     const SENT_BYTES: usize = 2 << 20;
     for (buffer, budget, toggled) in [
         (1_000, 2_500, false),
@@ -93,7 +92,7 @@ pub(crate) fn a_turn_reads_the_budget_at_most<D: Driver>(make: Make<D>) {
             receive_budget_bytes: budget,
             ..Config::default()
         };
-        let mut rig = Rig::new(make, config);
+        let mut rig = Rig::new(world, config);
         let (id, mut peer) = rig.join();
         if toggled {
             rig.react(|tx, event| {
@@ -105,7 +104,7 @@ pub(crate) fn a_turn_reads_the_budget_at_most<D: Driver>(make: Make<D>) {
         // No more of it than takes some hundred turns.
         let bytes = pattern(9, SENT_BYTES.min(budget * 500));
         let (mut sent, mut received) = (0, 0);
-        let patience = Patience::new();
+        let patience = rig.patience();
         while received < bytes.len() {
             patience.check("all of it");
             let some = (sent + 3 * budget).min(bytes.len());
@@ -119,8 +118,8 @@ pub(crate) fn a_turn_reads_the_budget_at_most<D: Driver>(make: Make<D>) {
 }
 
 /// Promise 5: who sends little is served while there is still much to read from another.
-pub(crate) fn a_fat_sender_keeps_nobody_waiting<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, small());
+pub(crate) fn a_fat_sender_keeps_nobody_waiting<W: World>(world: &W) {
+    let mut rig = Rig::new(world, small());
     let (fat, mut fat_peer) = rig.join();
     let (thin, mut thin_peer) = rig.join();
     let bytes = pattern(3, 4 << 20);
@@ -130,8 +129,8 @@ pub(crate) fn a_fat_sender_keeps_nobody_waiting<D: Driver>(make: Make<D>) {
     for n in 1..=10 {
         let before = received_bytes(rig.seen.events(), fat);
         thin_peer.send(b"?");
-        settle();
-        let patience = Patience::new();
+        world.settle();
+        let patience = rig.patience();
         while rig.seen.received(thin).len() < n {
             patience.check("the thin one's byte");
             sent += fat_peer.send_some(&bytes[sent..]);
@@ -147,8 +146,8 @@ pub(crate) fn a_fat_sender_keeps_nobody_waiting<D: Driver>(make: Make<D>) {
 }
 
 /// `set_recv`: nothing is received while it is off, and all of it after.
-pub(crate) fn nothing_comes_while_paused_and_all_of_it_after<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, small());
+pub(crate) fn nothing_comes_while_paused_and_all_of_it_after<W: World>(world: &W) {
+    let mut rig = Rig::new(world, small());
     let (id, mut peer) = rig.join();
     let bytes = pattern(5, 20_000);
     for (n, part) in bytes.chunks(5_000).enumerate() {
@@ -159,7 +158,7 @@ pub(crate) fn nothing_comes_while_paused_and_all_of_it_after<D: Driver>(make: Ma
         rig.fence();
         assert_eq!(rig.seen.received(id).len(), n * 5_000, "paused");
         // What goes out does not care.
-        assert_eq!(rig.tx().write(id, &[IoSlice::new(b"out")]), 0);
+        rig.send(id, b"out");
         assert_eq!(rig.read(&mut peer, 3), b"out");
         rig.tx().set_recv(id, true);
         rig.turn_until("what was held up", |seen| seen.received(id).len() == (n + 1) * 5_000);
@@ -168,8 +167,8 @@ pub(crate) fn nothing_comes_while_paused_and_all_of_it_after<D: Driver>(make: Ma
 }
 
 /// `set_recv` within `received`: that call was the last, also where more bytes are at hand.
-pub(crate) fn a_pause_within_received_holds_from_then_on<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, small());
+pub(crate) fn a_pause_within_received_holds_from_then_on<W: World>(world: &W) {
+    let mut rig = Rig::new(world, small());
     let (id, mut peer) = rig.join();
     let pausing = Rc::new(Cell::new(true));
     let pauses = Rc::clone(&pausing);
@@ -196,8 +195,8 @@ pub(crate) fn a_pause_within_received_holds_from_then_on<D: Driver>(make: Make<D
 }
 
 /// `set_recv`: the kernel's buffers fill, and then the peer cannot send.
-pub(crate) fn a_paused_peer_is_held_up_by_tcp<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, Config::default());
+pub(crate) fn a_paused_peer_is_held_up_by_tcp<W: World>(world: &W) {
+    let mut rig = Rig::new(world, Config::default());
     let (id, mut peer) = rig.join();
     rig.tx().set_recv(id, false);
     let bytes = pattern(8, 1 << 20);
@@ -223,9 +222,9 @@ pub(crate) fn a_paused_peer_is_held_up_by_tcp<D: Driver>(make: Make<D>) {
 }
 
 /// `set_recv`: bytes and FIN that came during a pause are told after it, in this order.
-pub(crate) fn an_end_during_a_pause_is_noticed_after_it<D: Driver>(make: Make<D>) {
+pub(crate) fn an_end_during_a_pause_is_noticed_after_it<W: World>(world: &W) {
     for len in [0, 10, 1024, 10_000] {
-        let mut rig = Rig::new(make, small());
+        let mut rig = Rig::new(world, small());
         let (id, mut peer) = rig.join();
         rig.tx().set_recv(id, false);
         let bytes = pattern(4, len);

@@ -1,303 +1,164 @@
-//! What the suite stands on: a driver that listens, a sink that writes down what it is told and
-//! objects to what may not be, and peers that are plain sockets of the same thread.
+//! What the suite stands on: a driver that listens, and its peers.
 
-use std::collections::{HashMap, VecDeque};
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::{Bound, Close, Closed, Config, ConnId, Sink, Tx};
+use super::seen::{End, Event, Seen};
+use super::world::{Stream as _, World};
+use crate::{Close, Config, ConnId, Driver as _, Tx as _};
 
-/// What the suite is about: drivers of the system's sockets.
-pub(crate) trait Driver: crate::Driver<Listener = TcpListener> + AsFd {}
+/// The sending half of a world's driver.
+pub(super) type TxOf<W> = <<W as World>::Driver as crate::Driver>::Tx;
 
-impl<D: crate::Driver<Listener = TcpListener> + AsFd> Driver for D {}
-
-/// How a test makes its driver.
-pub(crate) type Make<D> = fn(Config) -> D;
-
-/// The system chooses the port.
-pub(super) const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
-/// Nothing takes this long: a test that waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// More than this the kernel keeps for no connection.
+/// More than this is kept for no connection by anything below a driver.
 pub(super) const KERNEL_BYTES_MAX: usize = 256 << 20;
+/// Nothing takes this long, by a clock that nobody can turn.
+const REAL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bounds a wait.
-pub(super) struct Patience(Instant);
+pub(super) struct Patience<W> {
+    world: W,
+    until: Instant,
+    real_until: Instant,
+}
 
-impl Patience {
-    pub(super) fn new() -> Self {
-        Self(Instant::now() + PATIENCE)
+impl<W: World> Patience<W> {
+    pub(super) fn new(world: &W) -> Self {
+        Self {
+            world: world.clone(),
+            until: world.now() + W::PATIENCE,
+            real_until: Instant::now() + REAL_PATIENCE,
+        }
     }
 
     pub(super) const fn until(&self) -> Instant {
-        self.0
+        self.until
     }
 
     pub(super) fn check(&self, what: &str) {
-        assert!(Instant::now() < self.0, "waited in vain: {what}");
-    }
-}
-
-/// What a sink was told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
-    Accepted(ConnId, SocketAddr),
-    Connected(ConnId),
-    Received(ConnId, Vec<u8>),
-    Drained(ConnId),
-    Closed(ConnId, End),
-}
-
-impl Event {
-    pub(super) const fn id(&self) -> ConnId {
-        match self {
-            Self::Accepted(id, _)
-            | Self::Connected(id)
-            | Self::Received(id, _)
-            | Self::Drained(id)
-            | Self::Closed(id, _) => *id,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    Eof,
-    Error(ErrorKind),
-}
-
-/// A connection, as its sink knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Connecting,
-    Open,
-    /// Closed gracefully: only its end is to be told.
-    Closing,
-    Dead,
-}
-
-/// What a sink does about an event, within the call; the answer is how to close that connection.
-type Reaction<T> = Box<dyn FnMut(&mut T, &Event) -> Option<Close>>;
-
-/// The sink: keeps all events and sees to it that each of them is in order.
-pub(super) struct Seen<T> {
-    events: Vec<Event>,
-    stages: HashMap<ConnId, Stage>,
-    reaction: Option<Reaction<T>>,
-}
-
-impl<T: Tx> Seen<T> {
-    /// Promises 3 and 6, and the order of one connection's events, for every test.
-    fn note(&mut self, tx: &mut T, event: Event) {
-        let id = event.id();
-        let stage = self.stages.get(&id).copied();
-        let next = match (stage, &event) {
-            (None, Event::Accepted(..)) | (Some(Stage::Connecting), Event::Connected(_)) => {
-                Stage::Open
-            }
-            (Some(Stage::Open), Event::Received(_, bytes)) if !bytes.is_empty() => Stage::Open,
-            (Some(Stage::Open), Event::Drained(_)) => Stage::Open,
-            (Some(Stage::Connecting | Stage::Open | Stage::Closing), Event::Closed(..)) => {
-                Stage::Dead
-            }
-            _ => panic!("{event:?} of a connection that is {stage:?}"),
-        };
-        self.stages.insert(id, next);
-        if let Some(reaction) = &mut self.reaction
-            && let Some(how) = reaction(tx, &event)
-        {
-            self.close(tx, id, how);
-        }
-        self.events.push(event);
-    }
-
-    fn close(&mut self, tx: &mut T, id: ConnId, how: Close) {
-        let stage = if how == Close::Abort { Stage::Dead } else { Stage::Closing };
-        if self.stages.get(&id).is_some_and(|stage| *stage != Stage::Dead) {
-            self.stages.insert(id, stage);
-        }
-        tx.close(id, how);
-    }
-}
-
-impl<T> Seen<T> {
-    pub(super) fn events(&self) -> &[Event] {
-        &self.events
-    }
-
-    pub(super) fn count(&self, is: impl Fn(&Event) -> bool) -> usize {
-        self.events.iter().filter(|event| is(event)).count()
-    }
-
-    pub(super) fn accepted(&self) -> Vec<(ConnId, SocketAddr)> {
-        let accepted = self.events.iter().filter_map(|event| match event {
-            Event::Accepted(id, peer) => Some((*id, *peer)),
-            _ => None,
-        });
-        accepted.collect()
-    }
-
-    /// All bytes of one connection.
-    pub(super) fn received(&self, of: ConnId) -> Vec<u8> {
-        let received = self.events.iter().filter_map(|event| match event {
-            Event::Received(id, bytes) if *id == of => Some(bytes.as_slice()),
-            _ => None,
-        });
-        received.collect::<Vec<_>>().concat()
-    }
-
-    pub(super) fn drained(&self, of: ConnId) -> usize {
-        self.count(|event| *event == Event::Drained(of))
-    }
-
-    pub(super) fn connected(&self, of: ConnId) -> bool {
-        self.events.contains(&Event::Connected(of))
-    }
-
-    /// The end of one connection, if it was told.
-    pub(super) fn end(&self, of: ConnId) -> Option<End> {
-        self.events.iter().find_map(|event| match event {
-            Event::Closed(id, end) if *id == of => Some(*end),
-            _ => None,
-        })
-    }
-}
-
-impl<T: Tx> Sink<T> for Seen<T> {
-    fn accepted(&mut self, tx: &mut T, id: ConnId, peer: SocketAddr) {
-        self.note(tx, Event::Accepted(id, peer));
-    }
-
-    fn connected(&mut self, tx: &mut T, id: ConnId) {
-        self.note(tx, Event::Connected(id));
-    }
-
-    fn received(&mut self, tx: &mut T, id: ConnId, bytes: &mut [u8]) {
-        let event = Event::Received(id, bytes.to_vec());
-        // They are the sink's to change: no driver may look at them again.
-        bytes.fill(0xA5);
-        self.note(tx, event);
-    }
-
-    fn drained(&mut self, tx: &mut T, id: ConnId) {
-        self.note(tx, Event::Drained(id));
-    }
-
-    fn closed(&mut self, tx: &mut T, id: ConnId, why: Closed) {
-        let end = match why {
-            Closed::Eof => End::Eof,
-            Closed::Error(error) => End::Error(error.kind()),
-        };
-        self.note(tx, Event::Closed(id, end));
+        let lost = self.world.now() >= self.until || Instant::now() >= self.real_until;
+        assert!(!lost, "waited in vain: {what}");
     }
 }
 
 /// The other end of a connection.
-pub(super) struct Peer(TcpStream);
+pub(super) struct Peer<W: World> {
+    world: W,
+    stream: W::Stream,
+}
 
-impl Peer {
-    pub(super) fn connect(to: SocketAddr) -> Self {
-        Self::new(TcpStream::connect(to).unwrap())
-    }
-
-    pub(super) fn new(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self(stream)
-    }
-
+impl<W: World> Peer<W> {
     pub(super) fn addr(&self) -> SocketAddr {
-        self.0.local_addr().unwrap()
+        self.stream.addr()
     }
 
-    /// For what certainly fits into the kernel's buffers.
+    /// For what certainly fits, though the driver does not turn.
     pub(super) fn send(&mut self, bytes: &[u8]) {
-        self.0.write_all(bytes).unwrap();
+        let patience = Patience::new(&self.world);
+        let mut sent = 0;
+        while sent < bytes.len() {
+            patience.check("room for what certainly fits");
+            sent += self.send_some(&bytes[sent..]);
+        }
     }
 
     /// As much as fits now.
     pub(super) fn send_some(&mut self, bytes: &[u8]) -> usize {
-        match self.at_once(|stream| stream.write(bytes)) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            sent => sent.unwrap(),
+        self.try_send(bytes).unwrap()
+    }
+
+    /// The same, where the driver may have ended the connection.
+    pub(super) fn try_send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match io::Write::write(&mut self.stream, bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            sent => sent,
         }
     }
 
     /// What is there now; `None`: nothing yet.
-    fn receive_some(&mut self, bytes: &mut [u8]) -> io::Result<Option<usize>> {
-        match self.at_once(|stream| stream.read(bytes)) {
+    pub(super) fn receive_some(&mut self, bytes: &mut [u8]) -> io::Result<Option<usize>> {
+        match io::Read::read(&mut self.stream, bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             received => received.map(Some),
         }
     }
 
-    fn at_once<R>(&mut self, call: impl FnOnce(&mut TcpStream) -> R) -> R {
-        self.0.set_nonblocking(true).unwrap();
-        let result = call(&mut self.0);
-        self.0.set_nonblocking(false).unwrap();
-        result
-    }
-
-    /// Waits for so many bytes, for which the driver need not turn.
-    pub(super) fn receive_exactly(&mut self, len: usize) {
-        self.0.read_exact(&mut vec![0; len]).unwrap();
-    }
-
     /// FIN.
     pub(super) fn finish(&self) {
-        self.0.shutdown(Shutdown::Write).unwrap();
+        self.stream.finish();
     }
 
-    /// RST: that is what closing a socket does that has bytes which nobody read. The driver has
-    /// sent some, or does so in its next turns.
-    pub(super) fn reset<D: Driver>(mut self, rig: &mut Rig<D>) {
-        let patience = Patience::new();
-        while !matches!(self.at_once(|stream| stream.peek(&mut [0])), Ok(1)) {
-            patience.check("something unread");
-            rig.turn();
-        }
+    /// RST.
+    pub(super) fn reset(self) {
+        self.stream.reset();
+    }
+
+    pub(super) fn into_stream(self) -> W::Stream {
+        self.stream
     }
 }
 
-/// A driver that listens on an address of its own, and its sink.
-pub(super) struct Rig<D: Driver> {
-    pub(super) driver: D,
-    pub(super) seen: Seen<D::Tx>,
+/// A listener to which the driver connects.
+pub(super) struct Listener<W: World> {
+    world: W,
+    listener: W::Listener,
     address: SocketAddr,
 }
 
-impl<D: Driver> Rig<D> {
-    pub(super) fn new(make: Make<D>, config: Config) -> Self {
-        let bound = Bound::new(ANY).unwrap();
-        let address = bound.local_addr();
-        let mut driver = make(config);
-        driver.listen(bound.listen(1, 1024).unwrap().remove(0)).unwrap();
-        let seen = Seen { events: Vec::new(), stages: HashMap::new(), reaction: None };
-        Self { driver, seen, address }
+impl<W: World> Listener<W> {
+    pub(super) fn new(world: &W) -> Self {
+        let (listener, address) = world.listen();
+        Self { world: world.clone(), listener, address }
     }
 
     pub(super) const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(super) fn tx(&mut self) -> &mut D::Tx {
+    /// The driver need not turn for it.
+    pub(super) fn accept(&self) -> Peer<W> {
+        Peer { stream: self.world.accept(&self.listener), world: self.world.clone() }
+    }
+}
+
+/// A driver that listens on an address of its own, and its sink.
+pub(crate) struct Rig<W: World> {
+    pub(crate) world: W,
+    pub(super) driver: W::Driver,
+    pub(super) seen: Seen<TxOf<W>>,
+    address: SocketAddr,
+}
+
+impl<W: World> Rig<W> {
+    pub(super) fn new(world: &W, config: Config) -> Self {
+        let (listener, address) = world.bind();
+        let mut driver = world.driver(config);
+        driver.listen(listener).unwrap();
+        Self { world: world.clone(), driver, seen: Seen::default(), address }
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.world.now()
+    }
+
+    pub(super) fn patience(&self) -> Patience<W> {
+        Patience::new(&self.world)
+    }
+
+    pub(super) fn tx(&mut self) -> &mut TxOf<W> {
         self.driver.tx()
     }
 
     /// From here on, this is done about each event.
     pub(super) fn react(
         &mut self,
-        reaction: impl FnMut(&mut D::Tx, &Event) -> Option<Close> + 'static,
+        reaction: impl FnMut(&mut TxOf<W>, &Event) -> Option<Close> + 'static,
     ) {
-        self.seen.reaction = Some(Box::new(reaction));
+        self.seen.react(reaction);
     }
 
     pub(super) fn connect(&mut self, to: SocketAddr) -> ConnId {
@@ -308,7 +169,7 @@ impl<D: Driver> Rig<D> {
 
     /// A reaction has begun to connect this one.
     pub(super) fn expect_connect(&mut self, id: ConnId) {
-        self.seen.stages.insert(id, Stage::Connecting);
+        self.seen.expect_connect(id);
     }
 
     pub(super) fn close(&mut self, id: ConnId, how: Close) {
@@ -317,31 +178,46 @@ impl<D: Driver> Rig<D> {
 
     /// One turn that does not wait long; returns what it told.
     pub(super) fn turn(&mut self) -> &[Event] {
-        self.turn_to(Instant::now() + Duration::from_millis(1))
+        self.turn_to(self.now() + Duration::from_millis(1))
     }
 
     pub(super) fn turn_to(&mut self, until: Instant) -> &[Event] {
-        let from = self.seen.events.len();
+        let from = self.seen.events().len();
         self.driver.turn(Some(until), &mut self.seen).unwrap();
-        &self.seen.events[from..]
+        &self.seen.events()[from..]
     }
 
-    pub(super) fn turn_until(&mut self, what: &str, done: impl Fn(&Seen<D::Tx>) -> bool) {
-        let patience = Patience::new();
+    pub(super) fn turn_until(&mut self, what: &str, done: impl Fn(&Seen<TxOf<W>>) -> bool) {
+        let patience = self.patience();
         while !done(&self.seen) {
             patience.check(what);
             self.turn_to(patience.until());
         }
     }
 
+    /// A new peer; it has connected, the driver does not know of it yet.
+    pub(super) fn peer(&self) -> Peer<W> {
+        self.try_peer().unwrap()
+    }
+
+    pub(super) fn try_peer(&self) -> io::Result<Peer<W>> {
+        let stream = self.world.connect(self.address)?;
+        Ok(Peer { stream, world: self.world.clone() })
+    }
+
+    /// New peers, oldest first.
+    pub(super) fn crowd(&self, count: usize) -> VecDeque<Peer<W>> {
+        (0..count).map(|_| self.peer()).collect()
+    }
+
     /// A new peer, accepted.
-    pub(super) fn join(&mut self) -> (ConnId, Peer) {
+    pub(super) fn join(&mut self) -> (ConnId, Peer<W>) {
         // Only what is told from here on: an earlier peer may have had the same port.
-        let from = self.seen.events.len();
-        let peer = Peer::connect(self.address);
+        let from = self.seen.events().len();
+        let peer = self.peer();
         let address = peer.addr();
-        let find = |seen: &Seen<D::Tx>| {
-            seen.events[from..].iter().find_map(|event| match event {
+        let find = |seen: &Seen<TxOf<W>>| {
+            seen.events()[from..].iter().find_map(|event| match event {
                 Event::Accepted(id, peer) if *peer == address => Some(*id),
                 _ => None,
             })
@@ -351,28 +227,45 @@ impl<D: Driver> Rig<D> {
     }
 
     /// A byte from the peer, and one back.
-    pub(super) fn exchange(&mut self, id: ConnId, peer: &mut Peer) {
+    pub(super) fn exchange(&mut self, id: ConnId, peer: &mut Peer<W>) {
         let before = self.seen.received(id).len();
         peer.send(b"?");
         self.turn_until("a byte in", |seen| seen.received(id).len() == before + 1);
-        assert_eq!(self.tx().write(id, &[IoSlice::new(b"!")]), 0);
+        self.send(id, b"!");
         assert_eq!(self.read(peer, 1), b"!");
     }
 
-    /// Lets pass what would happen: when a connection that begins now has come, sent and left, all
-    /// that went before it on the loopback has been told.
+    /// A few bytes to a peer for which nothing waits.
+    pub(super) fn send(&mut self, id: ConnId, bytes: &[u8]) {
+        let waiting = self.tx().write(id, &[IoSlice::new(bytes)]);
+        assert!(waiting == 0 || !self.world.takes_at_once(), "{waiting} bytes wait");
+    }
+
+    /// Lets pass what would happen: all that went before it has been told after it.
     pub(super) fn fence(&mut self) {
-        for _ in 0..2 {
-            let (id, mut peer) = self.join();
-            self.exchange(id, &mut peer);
-            drop(peer);
-            self.turn_until("the fence to go", |seen| seen.end(id) == Some(End::Eof));
+        W::fence(self);
+    }
+
+    /// A connection that begins now comes, sends, and leaves.
+    pub(crate) fn converse(&mut self) {
+        let (id, mut peer) = self.join();
+        self.exchange(id, &mut peer);
+        drop(peer);
+        self.turn_until("it to go", |seen| seen.end(id) == Some(End::Eof));
+    }
+
+    /// Turns for as long as there is something to do now.
+    pub(crate) fn turn_until_idle(&mut self) {
+        let patience = self.patience();
+        while self.driver.next_deadline().is_some_and(|next| next <= self.now()) {
+            patience.check("nothing to do");
+            self.turn_to(self.now());
         }
     }
 
     /// All of it, whatever fits at a time.
-    pub(super) fn feed(&mut self, peer: &mut Peer, bytes: &[u8]) {
-        let patience = Patience::new();
+    pub(super) fn feed(&mut self, peer: &mut Peer<W>, bytes: &[u8]) {
+        let patience = self.patience();
         let mut sent = 0;
         while sent < bytes.len() {
             patience.check("the driver to read");
@@ -382,7 +275,7 @@ impl<D: Driver> Rig<D> {
     }
 
     /// So many bytes at the peer.
-    pub(super) fn read(&mut self, peer: &mut Peer, len: usize) -> Vec<u8> {
+    pub(super) fn read(&mut self, peer: &mut Peer<W>, len: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         let end = self.pump(peer, &mut bytes, len);
         assert_eq!((end, bytes.len()), (None, len));
@@ -390,14 +283,14 @@ impl<D: Driver> Rig<D> {
     }
 
     /// All that comes to the peer, and whether FIN ends it or an error.
-    pub(super) fn read_to_end(&mut self, peer: &mut Peer) -> (Vec<u8>, End) {
+    pub(super) fn read_to_end(&mut self, peer: &mut Peer<W>) -> (Vec<u8>, End) {
         let mut bytes = Vec::new();
         let end = self.pump(peer, &mut bytes, usize::MAX);
         (bytes, end.expect("only an end ends it"))
     }
 
-    fn pump(&mut self, peer: &mut Peer, bytes: &mut Vec<u8>, len: usize) -> Option<End> {
-        let patience = Patience::new();
+    fn pump(&mut self, peer: &mut Peer<W>, bytes: &mut Vec<u8>, len: usize) -> Option<End> {
+        let patience = self.patience();
         let mut part = vec![0; 256 << 10];
         while bytes.len() < len {
             patience.check("bytes to come out");
@@ -451,19 +344,6 @@ impl Random {
     pub(super) const fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
-}
-
-/// What was sent on the loopback before this has arrived after it.
-pub(super) fn settle() {
-    let listener = TcpListener::bind(ANY).unwrap();
-    let mut from = Peer::connect(listener.local_addr().unwrap());
-    from.send(b"?");
-    Peer::new(listener.accept().unwrap().0).receive_exactly(1);
-}
-
-/// Peers that wait for their turn, oldest first.
-pub(super) fn crowd(to: SocketAddr, count: usize) -> VecDeque<Peer> {
-    (0..count).map(|_| Peer::connect(to)).collect()
 }
 
 /// Long byte strings do not belong in a panic's message.

@@ -4,7 +4,9 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::rig::{Driver, End, Event, Make, Patience, Peer, Random, Rig, assert_same, pattern};
+use super::rig::{Peer, Random, Rig, assert_same, pattern};
+use super::seen::{End, Event};
+use super::world::World;
 use crate::{Close, Config, ConnId, Tx};
 
 fn config() -> Config {
@@ -39,8 +41,8 @@ fn send_somehow<T: Tx>(tx: &mut T, id: ConnId, random: &mut Random, expected: &m
 }
 
 /// Promise 4, where the kernel takes everything at once.
-pub(crate) fn sends_of_all_kinds_leave_in_order<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, config());
+pub(crate) fn sends_of_all_kinds_leave_in_order<W: World>(world: &W) {
+    let mut rig = Rig::new(world, config());
     let (id, mut peer) = rig.join();
     let mut random = Random(1);
     for _ in 0..100 {
@@ -53,8 +55,8 @@ pub(crate) fn sends_of_all_kinds_leave_in_order<D: Driver>(make: Make<D>) {
 
 /// Promises 4 and 7, where bytes wait: none is lost and none overtakes another, also not those that
 /// are sent while the peer reads.
-pub(crate) fn sends_of_all_kinds_wait_in_order<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, config());
+pub(crate) fn sends_of_all_kinds_wait_in_order<W: World>(world: &W) {
+    let mut rig = Rig::new(world, config());
     let (id, mut peer) = rig.join();
     let mut random = Random(2);
     let mut expected = rig.fill(id, 1);
@@ -77,8 +79,8 @@ pub(crate) fn sends_of_all_kinds_wait_in_order<D: Driver>(make: Make<D>) {
 }
 
 /// Promise 7: once bytes wait, whatever is sent waits as well, and each method says how many do.
-pub(crate) fn the_backlog_is_what_the_kernel_left<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, config());
+pub(crate) fn the_backlog_is_what_the_kernel_left<W: World>(world: &W) {
+    let mut rig = Rig::new(world, config());
     let (id, mut peer) = rig.join();
     assert_eq!(rig.tx().backlog_bytes(id), 0);
     let mut expected = rig.fill(id, 1);
@@ -108,10 +110,10 @@ pub(crate) fn the_backlog_is_what_the_kernel_left<D: Driver>(make: Make<D>) {
 
 /// `drained`: once each time that the backlog was above the mark and has fallen to it, not earlier
 /// and not again when it falls to nothing.
-pub(crate) fn drained_is_told_once_each_time<D: Driver>(make: Make<D>) {
+pub(crate) fn drained_is_told_once_each_time<W: World>(world: &W) {
     // Much more than the kernel takes at a time, both above the mark and below it.
     const LOW_BYTES: usize = 8 << 20;
-    let mut rig = Rig::new(make, Config { backlog_low_bytes: LOW_BYTES, ..Config::default() });
+    let mut rig = Rig::new(world, Config { backlog_low_bytes: LOW_BYTES, ..Config::default() });
     let (id, mut peer) = rig.join();
     rig.react(|tx, event| {
         if let Event::Drained(id) = event {
@@ -132,8 +134,8 @@ pub(crate) fn drained_is_told_once_each_time<D: Driver>(make: Make<D>) {
 }
 
 /// `drained`: a backlog that was never above the mark is nothing to speak of.
-pub(crate) fn a_backlog_that_stayed_low_does_not_drain<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, Config { backlog_low_bytes: 64 << 20, ..Config::default() });
+pub(crate) fn a_backlog_that_stayed_low_does_not_drain<W: World>(world: &W) {
+    let mut rig = Rig::new(world, Config { backlog_low_bytes: 64 << 20, ..Config::default() });
     let (id, mut peer) = rig.join();
     let sent = rig.fill(id, 1 << 20);
     assert!(rig.tx().backlog_bytes(id) <= 64 << 20);
@@ -143,9 +145,9 @@ pub(crate) fn a_backlog_that_stayed_low_does_not_drain<D: Driver>(make: Make<D>)
 }
 
 /// `write`: more parts than one call of the kernel takes; nothing else wakes what was left.
-pub(crate) fn any_number_of_parts_leaves<D: Driver>(make: Make<D>) {
+pub(crate) fn any_number_of_parts_leaves<W: World>(world: &W) {
     for count in [1, 2, 1_023, 1_024, 1_025, 5_000] {
-        let mut rig = Rig::new(make, config());
+        let mut rig = Rig::new(world, config());
         let (id, mut peer) = rig.join();
         let bytes = pattern(count as u64, 3 * count);
         let parts: Vec<_> = bytes.chunks(3).map(IoSlice::new).collect();
@@ -159,8 +161,8 @@ pub(crate) fn any_number_of_parts_leaves<D: Driver>(make: Make<D>) {
 }
 
 /// All methods, with nothing to send.
-pub(crate) fn nothing_is_no_send<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, config());
+pub(crate) fn nothing_is_no_send<W: World>(world: &W) {
+    let mut rig = Rig::new(world, config());
     let (id, mut peer) = rig.join();
     let tx = rig.tx();
     let block = tx.out(id);
@@ -175,9 +177,9 @@ pub(crate) fn nothing_is_no_send<D: Driver>(make: Make<D>) {
 }
 
 /// `send_shared`: the same bytes to several connections, of which some have bytes that wait.
-pub(crate) fn shared_bytes_reach_fast_and_slow<D: Driver>(make: Make<D>) {
-    let mut rig = Rig::new(make, config());
-    let mut all: Vec<(ConnId, Peer, Vec<u8>)> = Vec::new();
+pub(crate) fn shared_bytes_reach_fast_and_slow<W: World>(world: &W) {
+    let mut rig = Rig::new(world, config());
+    let mut all: Vec<(ConnId, Peer<W>, Vec<u8>)> = Vec::new();
     for n in 0..6 {
         let (id, peer) = rig.join();
         let expected = if n % 2 == 0 { rig.fill(id, 1) } else { Vec::new() };
@@ -195,16 +197,42 @@ pub(crate) fn shared_bytes_reach_fast_and_slow<D: Driver>(make: Make<D>) {
     }
 }
 
+/// Promise 7: the bytes for a peer that never reads wait, and the others' do not.
+pub(crate) fn a_peer_that_never_reads_holds_up_nobody<W: World>(world: &W) {
+    let mut rig = Rig::new(world, config());
+    let (stuck, mut stuck_peer) = rig.join();
+    let mut sent = rig.fill(stuck, 4 << 20);
+    let mut others: Vec<_> = (0..5).map(|_| rig.join()).collect();
+    for n in 0..10 {
+        let shared = Bytes::from(pattern(n, 10_000));
+        sent.extend_from_slice(&shared);
+        assert!(rig.tx().send_shared(stuck, &shared) > 1 << 20);
+        for (id, peer) in &mut others {
+            rig.tx().send_shared(*id, &shared);
+            assert_same(&rig.read(peer, shared.len()), &shared);
+            rig.exchange(*id, peer);
+        }
+    }
+    assert_eq!((rig.seen.drained(stuck), rig.seen.end(stuck)), (0, None));
+    rig.close(stuck, Close::Abort);
+    for (id, peer) in &mut others {
+        rig.exchange(*id, peer);
+    }
+    let (got, _) = rig.read_to_end(&mut stuck_peer);
+    assert_same(&got, &sent[..got.len()]);
+    assert!(got.len() + (1 << 20) < sent.len(), "what waited is gone");
+}
+
 /// Promises 2 and 6: a send that finds the connection broken says nothing; the turn does, once, and
 /// sends in between do nothing.
-pub(crate) fn a_connection_that_breaks_under_a_send_is_told_once<D: Driver>(make: Make<D>) {
+pub(crate) fn a_connection_that_breaks_under_a_send_is_told_once<W: World>(world: &W) {
     for waiting in [0, 1 << 20] {
-        let mut rig = Rig::new(make, config());
+        let mut rig = Rig::new(world, config());
         let (id, peer) = rig.join();
         rig.tx().write(id, &[IoSlice::new(b"never read")]);
         rig.fill(id, waiting);
-        peer.reset(&mut rig);
-        let patience = Patience::new();
+        peer.reset();
+        let patience = rig.patience();
         while rig.seen.end(id).is_none() {
             patience.check("the end");
             for _ in 0..3 {

@@ -1,5 +1,9 @@
 //! The buffers that the kernel receives into: it takes one from a ring of them for each arrival,
 //! and we put it back when its bytes have been looked at.
+//!
+//! The kernel takes them in the order of the ring, so that with all of them in it each would be cold
+//! when its turn comes. The ring has only as many as the traffic needs; the others wait on a stack,
+//! and the one that was used last is the next to go in.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
@@ -36,6 +40,11 @@ impl Drop for Memory {
     }
 }
 
+/// The ring has at least so many.
+const OFFERED_MIN: u16 = 64;
+/// How many turns it takes to see that fewer would do.
+const TURNS_TO_SHRINK: u16 = 1024;
+
 /// A ring of receive buffers of one size.
 #[derive(Debug)]
 pub(super) struct Buffers {
@@ -43,8 +52,17 @@ pub(super) struct Buffers {
     bytes: Memory,
     count: u16,
     buffer_bytes: usize,
-    /// Where the next buffer is put back; the kernel sees it after [`Buffers::publish`].
+    /// Where the next buffer goes into the ring.
     tail: u16,
+    /// Those in the ring, which are the kernel's.
+    in_ring: u16,
+    /// How many the ring is to have at the beginning of a turn.
+    offered: u16,
+    /// Those that nobody uses.
+    spare: Vec<u16>,
+    /// The most that a turn has taken, of the last so many turns.
+    taken_max: u16,
+    turns: u16,
 }
 
 // SAFETY: it owns its memory, which nothing else points to but the kernel.
@@ -67,14 +85,37 @@ impl Buffers {
             count,
             buffer_bytes,
             tail: 0,
+            in_ring: 0,
+            offered: OFFERED_MIN.min(count),
+            spare: (0..count).rev().collect(),
+            taken_max: 0,
+            turns: 0,
         };
         let address = buffers.entries.start.as_ptr() as u64;
         // SAFETY: the entries are aligned to a page, there are `count` of them, and they live until
         // the ring is closed: whoever owns both drops the ring first.
         unsafe { ring.submitter().register_buf_ring_with_flags(address, count, group, 0)? };
-        (0..count).for_each(|buffer| buffers.put_back(buffer));
         buffers.publish();
         Ok(buffers)
+    }
+
+    pub(super) const fn buffer_bytes(&self) -> usize {
+        self.buffer_bytes
+    }
+
+    /// The kernel has taken one out of the ring.
+    pub(super) const fn taken(&mut self) {
+        self.in_ring = self.in_ring.saturating_sub(1);
+    }
+
+    /// An arrival found the ring empty: it is to have more.
+    pub(super) fn ran_out(&mut self) {
+        self.offered = self.offered.saturating_mul(2).min(self.count);
+    }
+
+    /// More than half of them are in use.
+    pub(super) fn are_scarce(&self) -> bool {
+        self.spare.len() + usize::from(self.in_ring) <= usize::from(self.count / 2)
     }
 
     /// A part of what the kernel has put into a buffer that it gave to us.
@@ -89,24 +130,24 @@ impl Buffers {
         }
     }
 
-    /// Gives a buffer back to the kernel, from the next [`Buffers::publish`] on.
+    /// Nobody looks at this one any more.
     pub(super) fn put_back(&mut self, buffer: u16) {
-        let at = usize::from(self.tail % self.count);
-        // SAFETY: `at` is below `count`. The kernel does not look at entries beyond the tail that
-        // it was shown, and there are never more than `count` buffers to put back. The tail is in
-        // the first entry, in a field that is not written here.
-        unsafe {
-            let entry = self.entries.start.as_ptr().cast::<BufRingEntry>().add(at);
-            let start = self.bytes.start.as_ptr().add(usize::from(buffer) * self.buffer_bytes);
-            (*entry).set_addr(start as u64);
-            (*entry).set_len(self.buffer_bytes as u32);
-            (*entry).set_bid(buffer);
-        }
-        self.tail = self.tail.wrapping_add(1);
+        debug_assert!(!self.spare.contains(&buffer), "put back twice");
+        self.spare.push(buffer);
     }
 
-    /// Shows the kernel all that was put back.
-    pub(super) fn publish(&self) {
+    /// Fills the ring as far as it is to be filled, and shows it to the kernel.
+    pub(super) fn publish(&mut self) {
+        self.adapt();
+        if self.in_ring >= self.offered {
+            return;
+        }
+        while self.in_ring < self.offered
+            && let Some(buffer) = self.spare.pop()
+        {
+            self.push(buffer);
+            self.in_ring += 1;
+        }
         // SAFETY: the ring's first entry is there, aligned to a page; the kernel only reads the
         // tail that is in it.
         unsafe {
@@ -115,5 +156,32 @@ impl Buffers {
             // Release: the entries before the tail that covers them.
             AtomicU16::from_ptr(tail).store(self.tail, Ordering::Release);
         }
+    }
+
+    /// Once in a while: as many as the busiest of the last turns has taken, and as many again.
+    fn adapt(&mut self) {
+        self.taken_max = self.taken_max.max(self.offered.saturating_sub(self.in_ring));
+        self.turns += 1;
+        if self.turns == TURNS_TO_SHRINK {
+            let enough = self.taken_max.saturating_mul(2).max(OFFERED_MIN).min(self.count);
+            self.offered = self.offered.min(enough);
+            self.turns = 0;
+            self.taken_max = 0;
+        }
+    }
+
+    fn push(&mut self, buffer: u16) {
+        let at = usize::from(self.tail % self.count);
+        // SAFETY: `at` is below `count`. The kernel does not look at entries beyond the tail that
+        // it was shown, and no more than `count` buffers are in the ring. The tail is in the first
+        // entry, in a field that is not written here.
+        unsafe {
+            let entry = self.entries.start.as_ptr().cast::<BufRingEntry>().add(at);
+            let start = self.bytes.start.as_ptr().add(usize::from(buffer) * self.buffer_bytes);
+            (*entry).set_addr(start as u64);
+            (*entry).set_len(self.buffer_bytes as u32);
+            (*entry).set_bid(buffer);
+        }
+        self.tail = self.tail.wrapping_add(1);
     }
 }

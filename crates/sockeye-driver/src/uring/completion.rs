@@ -9,6 +9,7 @@ use crate::slots::ConnId;
 #[repr(u8)]
 pub(super) enum Op {
     Receive,
+    Readable,
     Room,
     Send,
     Listener,
@@ -16,7 +17,8 @@ pub(super) enum Op {
     Cancel,
 }
 
-const OPS: [Op; 6] = [Op::Receive, Op::Room, Op::Send, Op::Listener, Op::Waker, Op::Cancel];
+const OPS: [Op; 7] =
+    [Op::Receive, Op::Readable, Op::Room, Op::Send, Op::Listener, Op::Waker, Op::Cancel];
 /// Bits of a connection's number in a completion; its generation has 32, the operation the rest.
 const INDEX_BITS: u32 = 28;
 /// More connections than this do not fit into a completion's number.

@@ -1,79 +1,68 @@
 //! Whether io_uring is to be had here, found out by doing what the backend does: versions and flags
 //! do not tell of seccomp profiles, sysctls and half-ported features.
 
-use std::fmt;
-use std::fs;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use io_uring::cqueue;
 
 use super::buffers::Buffers;
 use super::completion::Op;
 use super::ring::{BUFFER_GROUP, Ring};
+use super::unavailable::{Trial, Unavailable};
+use crate::UringConfig;
 
 /// Small: the probe's pages are locked like any other's.
 const BUFFERS: u16 = 2;
 const BUFFER_BYTES: usize = 4096;
 /// Longer than this nothing takes that works.
 const PATIENCE: Duration = Duration::from_secs(1);
-const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
 
-/// Why io_uring is not to be had.
-#[derive(Debug)]
-pub struct Unavailable {
-    doing: &'static str,
-    cause: io::Error,
-}
+/// How long to wait for memory that rings which have ended still hold, and how often to look.
+const MEMORY_PATIENCE: Duration = Duration::from_millis(500);
+const MEMORY_PAUSE: Duration = Duration::from_millis(5);
 
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { doing, cause } = self;
-        write!(f, "{doing}: {cause}")?;
-        let disabled = fs::read_to_string(SYSCTL).is_ok_and(|value| value.trim() != "0");
-        match cause.raw_os_error() {
-            _ if disabled => write!(f, "; `sysctl kernel.io_uring_disabled=0` allows it"),
-            Some(libc::EPERM | libc::EACCES) => {
-                write!(
-                    f,
-                    "; a seccomp profile forbids it, as containers' do: allow io_uring_setup, \
-                           io_uring_enter and io_uring_register, or use epoll"
-                )
+/// Makes something that takes locked memory. The kernel gives that of a ring which has ended (the
+/// probe's, or those of a server that was here before) back a little later, in the background.
+pub(super) fn with_locked_memory<T>(mut make: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let begun = Instant::now();
+    loop {
+        match make() {
+            Err(error)
+                if error.raw_os_error() == Some(libc::ENOMEM)
+                    && begun.elapsed() < MEMORY_PATIENCE =>
+            {
+                std::thread::sleep(MEMORY_PAUSE);
             }
-            Some(libc::ENOSYS | libc::EINVAL) => {
-                write!(f, "; it takes Linux 6.0 or newer: use epoll")
-            }
-            Some(libc::ENOMEM) => write!(f, "; raise `ulimit -l` or use epoll"),
-            _ => write!(f, "; use epoll"),
+            result => return result,
         }
     }
 }
 
-impl std::error::Error for Unavailable {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
-    }
-}
-
 /// On a thread of its own: when a ring has ended, the kernel interrupts whatever its thread does.
-pub(super) fn run() -> Result<(), Unavailable> {
-    let tried = std::thread::Builder::new().name("sockeye-probe".into()).spawn(try_it);
-    let tried = tried.map_err(|cause| Unavailable { doing: "no thread", cause })?;
+pub(super) fn run(rings: usize) -> Result<(), Unavailable> {
+    let thread = std::thread::Builder::new().name("sockeye-probe".into());
+    let tried = thread.spawn(move || try_it(rings));
+    let tried = tried.map_err(|cause| Unavailable::new(Trial::Thread, cause))?;
     tried.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn try_it() -> Result<(), Unavailable> {
-    let failed = |doing| move |cause| Unavailable { doing, cause };
-    let mut ring = Ring::new().map_err(failed("no ring"))?;
-    let mut buffers = Buffers::register(ring.ring(), BUFFER_GROUP, BUFFERS, BUFFER_BYTES)
-        .map_err(failed("no buffer ring"))?;
-    let result = receive(&mut ring, &mut buffers).map_err(failed("no multishot receive"));
-    // The ring before the buffers that it may write to.
-    drop(ring);
-    drop(buffers);
-    result
+/// All rings at a time, as they will be: limits of memory and descriptors are for all of them.
+fn try_it(rings: usize) -> Result<(), Unavailable> {
+    let failed = |trial| move |cause| Unavailable::new(trial, cause);
+    let mut held = Vec::new();
+    for _ in 0..rings.max(1) {
+        let ring = || Ring::new(&UringConfig::default());
+        let ring = with_locked_memory(ring).map_err(failed(Trial::Ring))?;
+        let buffers = || Buffers::register(ring.ring(), BUFFER_GROUP, BUFFERS, BUFFER_BYTES);
+        let buffers = with_locked_memory(buffers).map_err(failed(Trial::Buffers))?;
+        // The ring goes before the buffers that it may write to.
+        held.push((ring, buffers));
+    }
+    let Some((ring, buffers)) = held.first_mut() else { return Ok(()) };
+    receive(ring, buffers).map_err(failed(Trial::Receive))
 }
 
 /// Two arrivals, one request.
@@ -97,23 +86,4 @@ fn receive(ring: &mut Ring, buffers: &mut Buffers) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_remedy_is_named() {
-        let text = |errno| {
-            let cause = io::Error::from_raw_os_error(errno);
-            Unavailable { doing: "no ring", cause }.to_string()
-        };
-        if fs::read_to_string(SYSCTL).is_ok_and(|value| value.trim() == "0") {
-            assert!(text(libc::EPERM).contains("seccomp"), "{}", text(libc::EPERM));
-            assert!(text(libc::ENOSYS).contains("6.0"), "{}", text(libc::ENOSYS));
-            assert!(text(libc::ENOMEM).contains("ulimit -l"), "{}", text(libc::ENOMEM));
-        }
-        assert!(text(libc::EMFILE).contains("epoll"), "{}", text(libc::EMFILE));
-    }
 }

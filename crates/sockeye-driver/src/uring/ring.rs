@@ -13,14 +13,11 @@ use io_uring::{IoUring, opcode};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::completion::{Completion, Op, number, plain_number};
+use crate::UringConfig;
 use crate::outbuf::Block;
 use crate::slots::ConnId;
 use crate::sockets::{self, Outgoing, Port, TcpListener, TcpStream, flag};
 
-/// Entries for the kernel in one system call.
-const SUBMISSIONS: u32 = 1024;
-/// What the kernel tells between two turns; beyond it multishot requests end and are begun anew.
-const COMPLETIONS: u32 = 16 << 10;
 /// Sends in one system call: it is as long as they take.
 const SENDS_AT_ONCE: usize = 512;
 /// A connection's deferred bytes grow no longer than this; what is longer is sent at once, without
@@ -38,12 +35,35 @@ type Connection = sockets::Connection<Ring>;
 pub struct State {
     /// Where in [`Ring::sends`] its deferred bytes are, counted from 1; 0: nowhere.
     deferred: u32,
-    /// A multishot receive is under way.
-    pub(super) receiving: bool,
+    /// What is under way to learn of arrivals.
+    pub(super) armed: Armed,
+    /// 0: it receives by the ring. Else it is polled, for at least so many receives.
+    pub(super) large: u8,
     /// A poll for room to send is under way.
     pub(super) polling: bool,
     /// Arrivals are held back for it.
     pub(super) holding: bool,
+}
+
+/// What is under way on a connection to learn of arrivals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Armed {
+    #[default]
+    No,
+    /// A multishot receive.
+    Ring,
+    /// A multishot poll.
+    Poll,
+}
+
+impl Armed {
+    const fn op(self) -> Option<Op> {
+        match self {
+            Self::No => None,
+            Self::Ring => Some(Op::Receive),
+            Self::Poll => Some(Op::Readable),
+        }
+    }
 }
 
 impl State {
@@ -95,10 +115,10 @@ impl std::fmt::Debug for Ring {
 
 impl Ring {
     /// With all that makes it fast where the kernel has it, and with less where it has not.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(config: &UringConfig) -> io::Result<Self> {
         let build = |no_array: bool, defer: bool| {
             let mut builder = IoUring::builder();
-            builder.setup_clamp().setup_cqsize(COMPLETIONS).setup_submit_all();
+            builder.setup_clamp().setup_cqsize(config.completions).setup_submit_all();
             builder.setup_coop_taskrun().setup_taskrun_flag();
             if defer {
                 builder.setup_single_issuer().setup_defer_taskrun();
@@ -106,7 +126,7 @@ impl Ring {
             if no_array {
                 builder.setup_no_sqarray();
             }
-            builder.build(SUBMISSIONS)
+            builder.build(config.submissions)
         };
         let ring =
             build(true, true).or_else(|_| build(false, true)).or_else(|_| build(false, false));
@@ -124,6 +144,11 @@ impl Ring {
 
     pub(super) const fn ring(&self) -> &IoUring {
         &self.ring
+    }
+
+    /// How often the kernel had more to tell than there was room for.
+    pub(super) const fn overflows(&self) -> u64 {
+        self.overflows
     }
 
     /// Whether something waits for the next turn to be told to the kernel.
@@ -316,11 +341,44 @@ impl Ring {
         self.push(&entry.user_data(plain_number(op, 0)))
     }
 
-    /// Receives into the buffers, again and again.
+    /// Receives into the buffers, again and again; or polls, if the connection is large.
     pub(super) fn receive(&mut self, id: ConnId, connection: &mut Connection) -> io::Result<()> {
-        self.push_receive(connection.stream.as_raw_fd(), number(Op::Receive, id))?;
-        connection.state.receiving = true;
+        let fd = connection.stream.as_raw_fd();
+        if connection.state.large == 0 {
+            self.push_receive(fd, number(Op::Receive, id))?;
+            connection.state.armed = Armed::Ring;
+        } else {
+            let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
+            let entry = opcode::PollAdd::new(Fd(fd), events).multi(true).build();
+            self.push(&entry.user_data(number(Op::Readable, id)))?;
+            connection.state.armed = Armed::Poll;
+        }
         Ok(())
+    }
+
+    /// Its arrivals fill whole buffers: from now on it is polled.
+    pub(super) fn make_large(&mut self, id: ConnId, connection: &mut Connection, receives: u8) {
+        if connection.state.large == 0 {
+            self.disarm(id, connection);
+        }
+        connection.state.large = receives;
+    }
+
+    /// Buffers do for it again.
+    pub(super) fn make_small(&mut self, id: ConnId, connection: &mut Connection) {
+        connection.state.large = 0;
+        self.disarm(id, connection);
+    }
+
+    /// Ends what is under way; what has come until then comes first, then the end of it.
+    fn disarm(&mut self, id: ConnId, connection: &Connection) {
+        let Some(op) = connection.state.armed.op() else { return };
+        let entry = opcode::AsyncCancel::new(number(op, id)).build();
+        let pushed = self.push(&entry.user_data(plain_number(Op::Cancel, 0)));
+        if let Err(error) = pushed {
+            // It goes on as it was, which is slower and not wrong.
+            tracing::error!(%error, "the ring takes no cancellation");
+        }
     }
 
     /// The same from something that is no connection.
@@ -369,13 +427,9 @@ impl Port for Ring {
     }
 
     fn pause(&mut self, id: ConnId, connection: &mut Connection) {
-        if connection.state.receiving {
-            let entry = opcode::AsyncCancel::new(number(Op::Receive, id)).build();
-            let pushed = self.push(&entry.user_data(plain_number(Op::Cancel, 0)));
-            if let Err(error) = pushed {
-                // What comes is held back all the same.
-                tracing::error!(%error, "the ring takes no cancellation");
-            }
+        // What a poll tells of may stay in the socket.
+        if connection.state.armed == Armed::Ring {
+            self.disarm(id, connection);
         }
     }
 
@@ -385,7 +439,7 @@ impl Port for Ring {
             let submitted = self.submit();
             debug_assert!(submitted.is_ok(), "{submitted:?}");
         }
-        if connection.state.receiving || connection.state.polling {
+        if connection.state.armed != Armed::No || connection.state.polling {
             // The ring holds the socket for as long as something is under way on it. An error: it
             // is not connected (any more), and nothing is.
             let _ = connection.stream.shutdown(Shutdown::Both);
