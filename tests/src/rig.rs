@@ -225,6 +225,11 @@ impl Setup {
         move |note| drop(seen.send(Seen::Note(note)))
     }
 
+    /// What it consists of, for a server made in another way.
+    pub fn parts(self) -> (Script, Config, Receiver<Seen>) {
+        (self.script, self.config, self.record)
+    }
+
     /// The server, not yet started, and the script.
     pub fn server(self) -> (Server, Script, Receiver<Seen>) {
         let server = Server::bind("127.0.0.1:0").expect("loopback");

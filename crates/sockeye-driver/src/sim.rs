@@ -30,7 +30,7 @@ use std::time::Instant;
 pub use net::{Faults, SimNet};
 pub use port::SimTx;
 pub use random::Random;
-pub use socket::SimListener;
+pub use socket::{SimListener, SimSocket};
 
 use crate::slots::ConnId;
 use crate::sockets::{Listener, flag};

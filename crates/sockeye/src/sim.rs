@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sockeye_driver::Driver;
-pub use sockeye_driver::sim::{Faults, Random, SimDriver, SimNet, SimTx};
+pub use sockeye_driver::sim::{Faults, Random, SimDriver, SimNet, SimSocket, SimTx};
 
 use crate::backend::{Backend, ChosenBackend};
 use crate::config::Config;

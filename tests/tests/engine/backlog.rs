@@ -1,9 +1,6 @@
 //! Peers that do not read: what `send` says, what is kept, what is cut off, and how a sender or a
 //! receiver that held back goes on.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use sockeye::{CloseCode, Closed, Config, Ctx, PreparedMessage, Sent};
 use sockeye_tests::PATIENCE;
 use sockeye_tests::peer::{BINARY, CLOSE, PING, Peer, TEXT, bytes_of, close_payload, masked};
@@ -117,38 +114,6 @@ fn prepared_messages_overflow_at_the_limit() {
     overflow(100_000, |ctx, payload| ctx.send_prepared(&PreparedMessage::new(payload)));
 }
 
-/// A message that just fits is queued; one that does not, headers counted, is not sent at all.
-#[test]
-fn the_limit_is_exact_to_the_byte() {
-    for (short_by, expected) in
-        [(0, format!("Queued {{ backlog_bytes: {MAX} }} Overflow")), (1, "Overflow Closed".into())]
-    {
-        let setup = Setup::new().config(limits);
-        let note = setup.notes();
-        let rig = setup
-            .message(move |ctx, _| {
-                let count = send_until_above_low_mark(ctx);
-                let header_len = 10;
-                let fits = MAX - ctx.backlog_bytes() - header_len;
-                let results = (ctx.send(&flood(count, fits + short_by)), ctx.send(b""));
-                note(format!("{count} {fits}"));
-                note(format!("{:?} {:?}", results.0, results.1));
-            })
-            .start();
-        let mut peer = rig.peer();
-        peer.send_frame(TEXT, b"go");
-        let facts = rig.next_note();
-        let (count, fits) = facts.split_once(' ').unwrap();
-        let (count, fits): (usize, usize) = (count.parse().unwrap(), fits.parse().unwrap());
-        assert_eq!(rig.next_note(), expected);
-        expect_flood(&mut peer, count, 64 << 10);
-        if short_by == 0 {
-            assert!(peer.read_frame().payload == flood(count, fits));
-        }
-        expect_too_slow(&rig, &mut peer);
-    }
-}
-
 /// A message that meets an empty backlog is offered to the kernel first and judged by what is left
 /// (decision 0004): it arrives whole, and is the last.
 #[test]
@@ -226,113 +191,6 @@ fn backlog_bytes_counts_what_waits_behind_deliveries() {
         let frame = peer.read_frame();
         assert_eq!((frame.first, frame.payload.len()), (BINARY, len));
     }
-}
-
-/// `drained` comes once, when the backlog has fallen to `backlog_low_bytes`; nothing is lost or out
-/// of order meanwhile.
-#[test]
-fn drained_comes_once_when_the_backlog_has_fallen() {
-    // More than the kernel takes at once: the backlog falls step by step.
-    const MORE: usize = 480;
-    let setup = Setup::new().config(limits).config(|config| config.backlog_bytes_max = 32 * MAX);
-    let note = setup.notes();
-    let drained = note.clone();
-    let rig = setup
-        .message(move |ctx, message| {
-            if message.is_empty() {
-                let count = send_until_above_low_mark(ctx);
-                for n in count..count + MORE {
-                    assert!(ctx.send(&flood(n, 64 << 10)).is_queued());
-                }
-                note(format!("{}", count + MORE));
-            } else {
-                ctx.send(message);
-            }
-        })
-        .drained(move |ctx| drained(format!("drained {}", ctx.backlog_bytes() <= LOW)))
-        .start();
-    let (mut peer, _) = rig.peer_and_remote();
-    for _ in 0..2 {
-        peer.send_frame(TEXT, b"");
-        assert!(matches!(rig.next(), Seen::Text(_)));
-        let Seen::Note(count) = rig.next() else { panic!("drained before anything was read") };
-        expect_flood(&mut peer, count.parse().unwrap(), 64 << 10);
-        assert!(matches!(rig.next(), Seen::Drained));
-        assert_eq!(rig.next_note(), "drained true");
-        peer.send_frame(TEXT, b"again?");
-        assert_eq!(peer.read_text(), "again?");
-        assert!(matches!(rig.next(), Seen::Text(_)), "drained once");
-    }
-    peer.close(1000);
-}
-
-/// A sender that stops at a mark and goes on in `drained` delivers any amount with a backlog that
-/// never passes the mark by more than a message.
-#[test]
-fn a_sender_goes_on_when_drained() {
-    const LEN: usize = 64 << 10;
-    const COUNT: usize = (64 << 20) / LEN;
-    const MARK: usize = 256 << 10;
-    let most = Arc::new(AtomicUsize::new(0));
-    let seen = Arc::clone(&most);
-    let go_on = move |ctx: &mut Ctx<'_, Script>| {
-        while ctx.session().count < COUNT && ctx.backlog_bytes() < MARK {
-            let payload = flood(ctx.session().count, LEN);
-            assert!(ctx.send(&payload).is_queued());
-            ctx.session().count += 1;
-            seen.fetch_max(ctx.backlog_bytes(), Ordering::Relaxed);
-        }
-    };
-    let begin = go_on.clone();
-    let rig = Setup::new().config(limits).message(move |ctx, _| begin(ctx)).drained(go_on).start();
-    let mut peer = rig.peer();
-    peer.send_frame(TEXT, b"go");
-    expect_flood(&mut peer, COUNT, LEN);
-    peer.close(1000);
-    let most = most.load(Ordering::Relaxed);
-    assert!((MARK..MARK + LEN + 10).contains(&most), "{most} bytes waited");
-}
-
-/// Of the subscribers only the one that does not read is closed, after all that was published until
-/// then; the others get everything.
-#[test]
-fn a_publication_closes_only_the_subscriber_that_does_not_read() {
-    const LEN: usize = 64 << 10;
-    let rig = Setup::new().config(limits).open(|ctx| assert!(ctx.subscribe("t").unwrap())).start();
-    let mut readers: Vec<_> = (0..3).map(|_| rig.peer()).collect();
-    rig.wait_for(|stats| stats.open == 3);
-    let mut slow = rig.peer();
-    let slow_remote = rig.skip_to({
-        let mut opened = 0;
-        move |seen| match seen {
-            Seen::Open(remote) => {
-                opened += 1;
-                (opened == 4).then_some(remote)
-            }
-            _ => None,
-        }
-    });
-    let mut published = 0;
-    let mut publish = |readers: &mut Vec<Peer>| {
-        rig.handle().publish("t", &flood(published, LEN)).unwrap();
-        for reader in readers.iter_mut() {
-            assert!(reader.read_frame().payload == flood(published, LEN), "{published}");
-        }
-        // The turn of the publication is over when the next one has an answer.
-        readers[0].send_frame(TEXT, b"next");
-        assert_eq!(readers[0].read_text(), "next");
-        published += 1;
-        published
-    };
-    while slow_remote.is_open() {
-        assert!(publish(&mut readers) < 5_000, "the limit holds");
-    }
-    let got = publish(&mut readers) - 1;
-    publish(&mut readers);
-    expect_flood(&mut slow, got, LEN);
-    expect_too_slow(&rig, &mut slow);
-    rig.wait_for(|stats| stats.backlog_overflows == 1 && stats.open == 3);
-    readers.into_iter().for_each(|reader| reader.close(1000));
 }
 
 /// A server that pauses a connection at its first message and resumes it when it has drained.

@@ -55,33 +55,6 @@ fn assert_closed_by_handler(rig: Rig) {
     assert_eq!(why.code(), CloseCode(4000));
 }
 
-/// The peer closes: its code comes back, without its reason, then the server's FIN.
-#[test]
-fn by_the_peer() {
-    for (code, reason) in
-        [(1000, ""), (1001, "leaving"), (3000, "h\u{e9}"), (4999, &*"x".repeat(123))]
-    {
-        let rig = Rig::echo();
-        let mut peer = rig.peer();
-        peer.send_frame(CLOSE, &close_payload(code, reason));
-        assert_eq!(peer.read_frame().payload, code.to_be_bytes());
-        peer.expect_end();
-        drop(peer);
-        assert_closed_by_peer(rig, code, reason);
-    }
-}
-
-/// The peer closes without a code: the answer has none, and the handler is told 1005.
-#[test]
-fn by_the_peer_without_a_code() {
-    let rig = Rig::echo();
-    let mut peer = rig.peer();
-    peer.send_frame(CLOSE, b"");
-    assert_eq!(peer.read_to_end(), [CLOSE, 0]);
-    drop(peer);
-    assert_closed_by_peer(rig, 1005, "");
-}
-
 /// What the peer sent before its close frame is answered before the answer to that; what it sends
 /// behind it is thrown away.
 #[test]
@@ -183,17 +156,6 @@ fn nothing_is_delivered_after_the_handlers_close() {
     assert_eq!(rig.handle().stats().messages_received, 1);
 }
 
-/// Both close at once: one close frame leaves, the handler's, and its code counts.
-#[test]
-fn by_both_at_once() {
-    let rig = closes().start();
-    let mut peer = rig.peer();
-    peer.send(&[masked(TEXT, b""), masked(CLOSE, &close_payload(1000, ""))].concat());
-    assert_eq!(peer.read_to_end(), unmasked(CLOSE, &close_payload(4000, "enough")));
-    drop(peer);
-    assert_closed_by_handler(rig);
-}
-
 /// A connection that is paused closes as any other: the peer's answer is received.
 #[test]
 fn by_the_handler_while_paused() {
@@ -257,59 +219,6 @@ fn by_the_handler_before_a_protocol_error() {
     peer.send(&[masked(TEXT, b""), masked(0x83, b"")].concat());
     assert_eq!(peer.read_to_end(), unmasked(CLOSE, &close_payload(4000, "enough")));
     drop(peer);
-    assert_closed_by_handler(rig);
-}
-
-/// The peer's FIN without a close frame: lost, 1006, and all it sent before was delivered.
-#[test]
-fn by_a_fin() {
-    for half_a_frame in [&b""[..], &masked(TEXT, b"cut")[..5]] {
-        let rig = Rig::echo();
-        let mut peer = rig.peer();
-        peer.send(&[&masked(TEXT, b"whole"), half_a_frame].concat());
-        peer.shutdown_write();
-        assert_eq!(peer.read_text(), "whole");
-        peer.expect_end();
-        let why = only_closed(rig);
-        assert!(matches!(why, Closed::Lost(None)), "{why:?}");
-        assert_eq!(why.code(), CloseCode::ABNORMAL);
-    }
-}
-
-/// The peer's FIN instead of an answer to the handler's close: closed by the handler.
-#[test]
-fn by_the_handler_before_a_fin() {
-    let rig = closes().start();
-    let mut peer = rig.peer();
-    peer.send_frame(TEXT, b"");
-    assert_eq!(peer.read_close(), (4000, "enough".into()));
-    peer.shutdown_write();
-    peer.expect_end();
-    assert_closed_by_handler(rig);
-}
-
-/// A reset: lost, with the system's word for it.
-#[test]
-fn by_a_reset() {
-    let rig = Rig::echo();
-    let mut peer = rig.peer();
-    peer.send_frame(TEXT, b"an echo that is not read");
-    peer.reset();
-    let why = only_closed(rig);
-    match &why {
-        Closed::Lost(Some(error)) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(why.code(), CloseCode::ABNORMAL);
-}
-
-/// A reset after the handler's close: closed by the handler.
-#[test]
-fn by_the_handler_before_a_reset() {
-    let rig = closes().start();
-    let mut peer = rig.peer();
-    peer.send_frame(TEXT, b"");
-    peer.reset();
     assert_closed_by_handler(rig);
 }
 

@@ -1,12 +1,11 @@
-//! Messages in and out: every length, every cut, and the order of what a callback sends.
+//! Messages in and out: their answers, and the order of what a callback sends.
 
 use std::io::Read;
 use std::sync::{Arc, Mutex};
 
 use sockeye::{CloseCode, Message, PreparedMessage, Sent, Upgrade};
 use sockeye_tests::peer::{
-    BINARY, CLOSE, PING, PONG, Peer, REQUEST, TEXT, bytes_of, close_payload, masked, text_of,
-    unmasked,
+    BINARY, CLOSE, PING, PONG, Peer, REQUEST, TEXT, bytes_of, close_payload, masked, unmasked,
 };
 use sockeye_tests::rig::{Rig, Seen, Session, Setup};
 
@@ -16,51 +15,9 @@ const BINARY_BEGINS: u8 = 0x02;
 const GOES_ON: u8 = 0x00;
 const ENDS: u8 = 0x80;
 
-/// A peer whose answer shows that the shard has had all that was sent to it before: there is one
-/// shard, and epoll names its connections in the order in which they became readable.
-struct Barrier(Peer);
-
-impl Barrier {
-    fn pass(&mut self) {
-        self.0.send_frame(TEXT, b"barrier");
-        assert_eq!(self.0.read_text(), "barrier");
-    }
-}
-
 /// Closes, and with that shows that nothing else was on its way.
 fn finish(peer: Peer) {
     peer.close(1000);
-}
-
-/// The next entry of the record that is not about a backlog.
-fn next_message(rig: &Rig) -> Seen {
-    rig.skip_to(|seen| (!matches!(seen, Seen::Drained)).then_some(seen))
-}
-
-/// Each encoding of the length, one below and one above, and the largest message that the default
-/// configuration takes, come back as they were, text and binary.
-#[test]
-fn messages_of_every_length_come_back_as_they_were() {
-    let rig = Rig::echo();
-    let (mut peer, _) = rig.peer_and_remote();
-    let lens = [0, 1, 125, 126, 127, 65_535, 65_536, 65_537, 1 << 20, 16 << 20];
-    for (seed, len) in (1..).zip(lens) {
-        let binary = bytes_of(len, seed);
-        peer.send_frame(BINARY, &binary);
-        let frame = peer.read_frame();
-        assert_eq!((frame.first, frame.masking_key), (BINARY, None));
-        assert!(frame.payload == binary, "{len} bytes came back changed");
-        assert!(matches!(next_message(&rig), Seen::Binary(seen) if seen == binary), "{len}");
-
-        let text = text_of(len, seed);
-        assert_eq!(text.len(), len);
-        peer.send_frame(TEXT, text.as_bytes());
-        let frame = peer.read_frame();
-        assert_eq!((frame.first, frame.masking_key), (TEXT, None));
-        assert!(frame.payload == text.as_bytes(), "{len} bytes of text came back changed");
-        assert!(matches!(next_message(&rig), Seen::Text(seen) if seen == text), "{len}");
-    }
-    finish(peer);
 }
 
 /// Promise 1: the answers to frames that arrive together wait for each other, as the growing number
@@ -141,84 +98,6 @@ fn pings_between_fragments_are_answered_before_the_message() {
     .concat();
     peer.send(&sent.concat());
     assert_eq!(peer.read_bytes(answers.len()), answers);
-    finish(peer);
-}
-
-/// A stream with a bit of everything, and what an echo server answers.
-fn short_stream() -> (Vec<u8>, Vec<u8>) {
-    let long = bytes_of(130, 1);
-    let sent = [
-        masked(TEXT, "é€😀".as_bytes()),
-        masked(BINARY, b""),
-        masked(PING, b"p"),
-        masked(BINARY, &long),
-        masked(TEXT_BEGINS, &"é€😀".as_bytes()[..4]),
-        masked(PING, b""),
-        masked(GOES_ON, b""),
-        masked(ENDS, &"é€😀".as_bytes()[4..]),
-        masked(PONG, b"nobody asked"),
-        masked(TEXT, b"z"),
-    ];
-    let answers = [
-        unmasked(TEXT, "é€😀".as_bytes()),
-        unmasked(BINARY, b""),
-        unmasked(PONG, b"p"),
-        unmasked(BINARY, &long),
-        unmasked(PONG, b""),
-        unmasked(TEXT, "é€😀".as_bytes()),
-        unmasked(TEXT, b"z"),
-    ];
-    (sent.concat(), answers.concat())
-}
-
-/// Several messages in two reads, cut at every byte.
-#[test]
-fn a_stream_may_be_cut_at_every_byte() {
-    let rig = Rig::echo();
-    let (mut peer, mut barrier) = (rig.peer(), Barrier(rig.peer()));
-    let (sent, answers) = short_stream();
-    for cut in 1..sent.len() {
-        peer.send(&sent[..cut]);
-        barrier.pass();
-        peer.send(&sent[cut..]);
-        assert_eq!(peer.read_bytes(answers.len()), answers, "cut at {cut}");
-    }
-    finish(peer);
-}
-
-/// Several messages, one byte in each read.
-#[test]
-fn a_stream_may_come_byte_by_byte() {
-    let rig = Rig::echo();
-    let (mut peer, mut barrier) = (rig.peer(), Barrier(rig.peer()));
-    let (sent, answers) = short_stream();
-    for byte in &sent {
-        peer.send(&[*byte]);
-        barrier.pass();
-    }
-    assert_eq!(peer.read_bytes(answers.len()), answers);
-    finish(peer);
-}
-
-/// Fragments without a byte are fragments: at the beginning, in the middle and at the end, and a
-/// message may consist of nothing else.
-#[test]
-fn fragments_may_be_empty() {
-    let rig = Rig::echo();
-    let mut peer = rig.peer();
-    for (first, whole) in [(TEXT_BEGINS, TEXT), (BINARY_BEGINS, BINARY)] {
-        let some = [
-            masked(first, b""),
-            masked(GOES_ON, b"a"),
-            masked(GOES_ON, b""),
-            masked(GOES_ON, b"b"),
-            masked(ENDS, b""),
-        ];
-        let none = [masked(first, b""), masked(GOES_ON, b""), masked(ENDS, b"")];
-        peer.send(&[some.concat(), none.concat()].concat());
-        let answers = [unmasked(whole, b"ab"), unmasked(whole, b"")].concat();
-        assert_eq!(peer.read_bytes(answers.len()), answers);
-    }
     finish(peer);
 }
 

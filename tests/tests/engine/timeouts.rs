@@ -108,19 +108,6 @@ fn a_peer_that_answers_no_ping_is_closed() {
     assert_eq!(why.code(), CloseCode::GOING_AWAY);
 }
 
-/// Without pings the idle timeout counts all the same; one that does not answer that close either
-/// is cut.
-#[test]
-fn a_dead_peer_is_cut() {
-    let rig = heartbeat(0, 250).config(|config| config.close_timeout_ms = 250).start();
-    let mut peer = rig.peer();
-    assert_eq!(peer.read_close(), (1001, "idle timeout".into()));
-    peer.expect_gone();
-    let why = rig.next_closed();
-    assert!(matches!(why, Closed::Idle), "{why:?}");
-    rig.wait_for(|stats| stats.connections == 0);
-}
-
 /// A ping leaves as soon as a shorter interval asks for it, not when the handshake's time is over.
 #[test]
 fn pings_do_not_wait_for_other_timers() {
@@ -186,19 +173,6 @@ fn a_pause_lasts_until_resume() {
     for _ in 0..3 {
         assert_is_ping(&peer.read_frame());
     }
-}
-
-/// A peer that does not answer the close frame is cut, and `closed` is told the cause, not the cut.
-#[test]
-fn a_peer_that_does_not_answer_a_close_is_cut() {
-    let rig = closes().start();
-    let mut peer = rig.peer();
-    peer.send_frame(TEXT, b"");
-    assert_eq!(peer.read_close(), (4000, "enough".into()));
-    peer.expect_gone();
-    let why = rig.next_closed();
-    assert!(matches!(why, Closed::ByHandler { code: CloseCode(4000) }), "{why:?}");
-    rig.wait_for(|stats| stats.connections == 0);
 }
 
 /// A peer that talks on instead of answering is cut, too.

@@ -415,7 +415,6 @@ impl Net {
     }
 
     /// Closes it with a reset, whether or not all was read.
-    #[cfg(test)]
     pub(super) fn abort(&mut self, id: SocketId) {
         self.socket(id).closed = true;
         self.reset_peer(id);

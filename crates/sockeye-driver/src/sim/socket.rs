@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::net::{SimNet, SocketId};
 use crate::sockets::{Accept, Socket};
 
-/// A socket that has an owner. Dropping it closes it.
+/// A socket that has an owner. Nothing of it waits; dropping it closes it.
 #[derive(Debug)]
 pub struct SimSocket {
     net: SimNet,
@@ -15,7 +15,8 @@ pub struct SimSocket {
 }
 
 impl SimSocket {
-    pub(super) fn connect(net: &SimNet, to: SocketAddr) -> Self {
+    /// Begins to connect: it is of use from [`connected_at`](Self::connected_at) on.
+    pub fn connect(net: &SimNet, to: SocketAddr) -> Self {
         let id = net.net().connect(to);
         Self { net: net.clone(), id }
     }
@@ -24,24 +25,31 @@ impl SimSocket {
         self.net.net().local_addr(self.id)
     }
 
-    /// RST instead of FIN.
-    #[cfg(test)]
-    pub(super) fn abort(self) {
+    /// FIN: nothing more will be sent. What comes in can be read.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn finish(&self) -> io::Result<()> {
+        self.net.net().shutdown(self.id)
+    }
+
+    /// Closes it with a reset, whether or not all was read.
+    pub fn abort(self) {
         self.net.net().abort(self.id);
     }
 
-    /// When its connect comes to something.
-    pub(super) fn connected_at(&self) -> Option<Instant> {
+    /// When its connect comes to something. `None`: nobody had it connect.
+    pub fn connected_at(&self) -> Option<Instant> {
         self.net.net().connected_at(self.id)
     }
 
     /// When there is something to read, be it the end.
-    pub(super) fn readable_at(&self) -> Option<Instant> {
+    pub fn readable_at(&self) -> Option<Instant> {
         self.net.net().readable_at(self.id)
     }
 
     /// When a write gets somewhere, be it to an error.
-    pub(super) fn writable_at(&self) -> Option<Instant> {
+    pub fn writable_at(&self) -> Option<Instant> {
         let net = self.net.net();
         if net.is_writable(self.id) { Some(net.now) } else { net.reset_at(self.id) }
     }
@@ -87,7 +95,7 @@ impl Socket for SimSocket {
     }
 
     fn finish(&self) -> io::Result<()> {
-        self.net.net().shutdown(self.id)
+        self.finish()
     }
 }
 
