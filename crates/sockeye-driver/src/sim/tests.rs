@@ -17,8 +17,8 @@ mod suite {
     use super::{Faults, PIPE_BYTES, SEEDS};
 
     fn worlds() -> impl Iterator<Item = SimWorld> {
-        SEEDS
-            .map(|seed| SimWorld::new(seed, Faults { pipe_bytes: PIPE_BYTES, ..Faults::default() }))
+        let faults = Faults { pipe_bytes: PIPE_BYTES, ..Faults::default() };
+        SEEDS.map(move |seed| SimWorld::new(seed, faults.clone()))
     }
 
     crate::suite::mount!(worlds);
@@ -32,6 +32,20 @@ mod rough_suite {
 
     fn worlds() -> impl Iterator<Item = SimWorld> {
         let faults = Faults { pipe_bytes: PIPE_BYTES, ..rough() };
+        SEEDS.map(move |seed| SimWorld::new(seed, faults.clone()))
+    }
+
+    crate::suite::mount!(worlds);
+    crate::suite::mount!(worlds, starved by crate::suite::run);
+}
+
+/// The behaviour suite with a driver that sends as io_uring does: some now, some in its next turn.
+mod deferring_suite {
+    use super::world::SimWorld;
+    use super::{Faults, PIPE_BYTES, SEEDS};
+
+    fn worlds() -> impl Iterator<Item = SimWorld> {
+        let faults = Faults { pipe_bytes: PIPE_BYTES, deferred_sends: 700, ..Faults::default() };
         SEEDS.map(move |seed| SimWorld::new(seed, faults.clone()))
     }
 
