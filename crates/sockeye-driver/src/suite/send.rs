@@ -246,3 +246,19 @@ pub(crate) fn a_connection_that_breaks_under_a_send_is_told_once<W: World>(world
         rig.fence();
     }
 }
+
+/// Promise 6: a send has found the connection broken, and before that could be told it is aborted:
+/// then it is not told at all.
+pub(crate) fn a_connection_that_broke_and_is_aborted_is_not_heard_of<W: World>(world: &W) {
+    for len in [10, 100_000] {
+        let mut rig = Rig::new(world, config());
+        let (id, peer) = rig.join();
+        peer.reset();
+        world.settle();
+        rig.tx().write(id, &[IoSlice::new(&vec![0; len])]);
+        rig.close(id, Close::Abort);
+        // The sink objects to any event of it.
+        rig.fence();
+        assert_eq!((rig.seen.end(id), rig.tx().peer_addr(id)), (None, None));
+    }
+}
