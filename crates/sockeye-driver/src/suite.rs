@@ -101,6 +101,7 @@ macro_rules! mount {
                 the_backlog_is_what_the_kernel_left,
                 drained_is_told_once_each_time,
                 a_backlog_that_stayed_low_does_not_drain,
+                the_mark_itself_is_not_above_it,
                 any_number_of_parts_leaves,
                 nothing_is_no_send,
                 shared_bytes_reach_fast_and_slow,
