@@ -123,6 +123,7 @@ impl Driver for SimDriver {
         self.wait(until)?;
         self.woken.store(false, Ordering::Relaxed);
         self.tx.now = self.tx.port.net.now();
+        self.tx.send_all_deferred();
         for id in mem::take(&mut self.tx.due) {
             self.tx.resume(id);
         }

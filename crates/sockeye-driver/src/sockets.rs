@@ -238,7 +238,7 @@ impl<P: Port> SocketTx<P> {
     }
 
     /// Sends what was deferred, before something that cannot wait for it.
-    fn send_deferred(&mut self, id: ConnId) {
+    pub(crate) fn send_deferred(&mut self, id: ConnId) {
         if let Some(connection) = self.connections.get_mut(id)
             && let Some(block) = self.port.take_deferred(connection)
         {

@@ -101,11 +101,13 @@ macro_rules! mount {
                 the_backlog_is_what_the_kernel_left,
                 drained_is_told_once_each_time,
                 a_backlog_that_stayed_low_does_not_drain,
+                the_mark_itself_is_not_above_it,
                 any_number_of_parts_leaves,
                 nothing_is_no_send,
                 shared_bytes_reach_fast_and_slow,
                 a_peer_that_never_reads_holds_up_nobody,
-                a_connection_that_breaks_under_a_send_is_told_once;
+                a_connection_that_breaks_under_a_send_is_told_once,
+                a_connection_that_broke_and_is_aborted_is_not_heard_of;
             turn:
                 a_turn_ends_at_its_deadline,
                 a_turn_has_one_time,

@@ -144,6 +144,7 @@ fn faults(random: &mut Random, is_fair: bool) -> Faults {
         faults.short_receives = [0, 100, 500][random.below(3)];
         faults.short_sends = [0, 100, 300][random.below(3)];
         faults.late_events = [0, 100, 500][random.below(3)];
+        faults.deferred_sends = [0, 300, 900][random.below(3)];
     }
     if is_fair {
         return faults;

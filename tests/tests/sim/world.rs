@@ -81,6 +81,7 @@ impl World {
             backlog_low_bytes: config.backlog_low_bytes,
             message_bytes_max: config.message_bytes_max,
             has_roomy_turns: config.publish_bytes_per_turn_max > 1 << 20,
+            deferred_bytes_max: if scenario.faults.deferred_sends > 0 { 16 << 10 } else { 0 },
         };
         let (handle, shards) =
             sim::build(&net, ADDRESS, config.clone(), scenario.shards, keeper).unwrap();

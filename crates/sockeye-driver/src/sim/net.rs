@@ -22,6 +22,8 @@ pub struct Faults {
     pub short_receives: u32,
     /// Of 1,000 sends: only a part is taken of what there is room for, or nothing.
     pub short_sends: u32,
+    /// Of 1,000 short sends: leave with the next turn, as io_uring's do, and may find no room then.
+    pub deferred_sends: u32,
     /// Of 1,000 sends: they, and all behind them, are held up.
     pub stalls: u32,
     /// For how long, in microseconds: from, to.
@@ -45,6 +47,7 @@ impl Default for Faults {
             pipe_bytes: (64 << 10, 256 << 10),
             short_receives: 0,
             short_sends: 0,
+            deferred_sends: 0,
             stalls: 0,
             stall_us: (0, 0),
             late_events: 0,

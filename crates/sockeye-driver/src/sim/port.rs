@@ -2,6 +2,7 @@
 //! which it was told to, and for no others. What the sending half forgets to ask for never comes.
 
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -22,13 +23,20 @@ pub struct SimPort {
     pub(super) net: SimNet,
     /// All connections, in the order in which they began; dead ones until the next turn.
     ids: Vec<ConnId>,
+    /// Those for which bytes have been taken over.
+    deferred: Vec<ConnId>,
 }
+
+/// A connection's deferred bytes grow no longer than this.
+const DEFERRED_BYTES_MAX: usize = 16 << 10;
 
 /// What the simulator has been told to look out for.
 #[derive(Debug, Default)]
 pub struct State {
     receiving: bool,
     awaiting_room: bool,
+    /// Bytes for the next turn.
+    deferred: Vec<u8>,
 }
 
 impl Port for SimPort {
@@ -62,12 +70,23 @@ impl Port for SimPort {
 
     fn unlisten(&mut self, _listener: &SimListener) {}
 
-    fn defer(&mut self, _id: ConnId, _to: &mut Connection, _bytes: &mut Outgoing<'_>) -> bool {
-        false
+    fn defer(&mut self, id: ConnId, to: &mut Connection, bytes: &mut Outgoing<'_>) -> bool {
+        let before = &mut to.state.deferred;
+        let mut net = self.net.net();
+        let chance = net.faults.deferred_sends;
+        if before.len() + bytes.len() > DEFERRED_BYTES_MAX || !net.random.chance(chance) {
+            return false;
+        }
+        if before.is_empty() {
+            self.deferred.push(id);
+        }
+        bytes.copy_to(before);
+        true
     }
 
-    fn take_deferred(&mut self, _connection: &mut Connection) -> Option<Block> {
-        None
+    fn take_deferred(&mut self, connection: &mut Connection) -> Option<Block> {
+        let bytes = mem::take(&mut connection.state.deferred);
+        (!bytes.is_empty()).then_some(Block::Owned(bytes))
     }
 }
 
@@ -100,7 +119,7 @@ impl Connection {
 impl SimTx {
     pub(super) fn on(net: SimNet, config: crate::Config) -> Self {
         let now = net.now();
-        let mut tx = Self::new(config, SimPort { net, ids: Vec::new() });
+        let mut tx = Self::new(config, SimPort { net, ids: Vec::new(), deferred: Vec::new() });
         tx.now = now;
         tx
     }
@@ -126,7 +145,15 @@ impl SimTx {
         });
         let listener = self.listener.as_ref();
         let announced = listener.and_then(|listener| listener.socket.announced_at());
-        connections.chain(announced).chain(self.next_deadline()).min()
+        let deferred = (!self.port.deferred.is_empty()).then_some(self.now);
+        connections.chain(announced).chain(deferred).chain(self.next_deadline()).min()
+    }
+
+    /// Sends what the last turn has left to this one.
+    pub(super) fn send_all_deferred(&mut self) {
+        for id in mem::take(&mut self.port.deferred) {
+            self.send_deferred(id);
+        }
     }
 
     /// All there is to do now, in any order. Some of it is put off: completions come late.

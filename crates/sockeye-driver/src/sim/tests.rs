@@ -17,8 +17,8 @@ mod suite {
     use super::{Faults, PIPE_BYTES, SEEDS};
 
     fn worlds() -> impl Iterator<Item = SimWorld> {
-        SEEDS
-            .map(|seed| SimWorld::new(seed, Faults { pipe_bytes: PIPE_BYTES, ..Faults::default() }))
+        let faults = Faults { pipe_bytes: PIPE_BYTES, ..Faults::default() };
+        SEEDS.map(move |seed| SimWorld::new(seed, faults.clone()))
     }
 
     crate::suite::mount!(worlds);
@@ -32,6 +32,20 @@ mod rough_suite {
 
     fn worlds() -> impl Iterator<Item = SimWorld> {
         let faults = Faults { pipe_bytes: PIPE_BYTES, ..rough() };
+        SEEDS.map(move |seed| SimWorld::new(seed, faults.clone()))
+    }
+
+    crate::suite::mount!(worlds);
+    crate::suite::mount!(worlds, starved by crate::suite::run);
+}
+
+/// The behaviour suite with a driver that sends as io_uring does: some now, some in its next turn.
+mod deferring_suite {
+    use super::world::SimWorld;
+    use super::{Faults, PIPE_BYTES, SEEDS};
+
+    fn worlds() -> impl Iterator<Item = SimWorld> {
+        let faults = Faults { pipe_bytes: PIPE_BYTES, deferred_sends: 700, ..Faults::default() };
         SEEDS.map(move |seed| SimWorld::new(seed, faults.clone()))
     }
 
@@ -245,6 +259,28 @@ fn a_peer_that_does_not_read_makes_a_backlog() {
     pair.drivers[CLIENT].tx().set_recv(client, true);
     pair.settle();
     assert_eq!((pair.seen[CLIENT].received.len(), pair.seen[SERVER].drained), (10_000, 1));
+}
+
+/// It has drained when it has fallen to the mark: not one byte earlier, and not one later.
+#[test]
+fn a_backlog_drains_at_the_mark() {
+    for (mark, drains) in [(8_999, 0), (9_000, 1)] {
+        let faults = Faults { pipe_bytes: (1_000, 1_000), ..Faults::default() };
+        let mut pair = Pair::new(1, faults, Config { backlog_low_bytes: mark, ..small() });
+        let (server, client) = pair.join();
+        pair.drivers[CLIENT].tx().set_recv(client, false);
+        pair.drivers[SERVER].tx().write(server, &[IoSlice::new(&[7; 11_000])]);
+        pair.settle();
+        // The peer reads once, which makes room for 1,000 of the 10,000 bytes that wait.
+        pair.net.advance_to(pair.net.now() + Duration::from_secs(1));
+        pair.drivers[CLIENT].tx().set_recv(client, true);
+        pair.turn(CLIENT);
+        assert_eq!(pair.seen[CLIENT].received.len(), 1_000);
+        pair.drivers[CLIENT].tx().set_recv(client, false);
+        pair.settle();
+        assert_eq!(pair.drivers[SERVER].tx().backlog_bytes(server), 9_000);
+        assert_eq!(pair.seen[SERVER].drained, drains);
+    }
 }
 
 /// An abort with unread bytes is a reset, one without is a FIN; no call follows at its own end.

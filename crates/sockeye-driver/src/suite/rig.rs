@@ -68,14 +68,9 @@ impl<W: World> Peer<W> {
 
     /// As much as fits now.
     pub(super) fn send_some(&mut self, bytes: &[u8]) -> usize {
-        self.try_send(bytes).unwrap()
-    }
-
-    /// The same, where the driver may have ended the connection.
-    pub(super) fn try_send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match io::Write::write(&mut self.stream, bytes) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
-            sent => sent,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            sent => sent.unwrap(),
         }
     }
 

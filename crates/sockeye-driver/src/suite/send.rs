@@ -144,6 +144,24 @@ pub(crate) fn a_backlog_that_stayed_low_does_not_drain<W: World>(world: &W) {
     assert_eq!((rig.seen.drained(id), rig.tx().backlog_bytes(id)), (0, 0));
 }
 
+/// `drained`: a backlog of just the mark is not above it, one byte more is.
+pub(crate) fn the_mark_itself_is_not_above_it<W: World>(world: &W) {
+    const LOW_BYTES: usize = 1 << 20;
+    for more in [0, 1] {
+        let config = Config { backlog_low_bytes: LOW_BYTES, ..Config::default() };
+        let mut rig = Rig::new(world, config);
+        let (id, mut peer) = rig.join();
+        let mut sent = rig.fill(id, 1);
+        // Once something waits, all that comes waits behind it.
+        let rest = pattern(1, LOW_BYTES + more - rig.tx().backlog_bytes(id));
+        assert_eq!(rig.tx().write(id, &[IoSlice::new(&rest)]), LOW_BYTES + more);
+        sent.extend_from_slice(&rest);
+        assert_same(&rig.read(&mut peer, sent.len()), &sent);
+        rig.fence();
+        assert_eq!(rig.seen.drained(id), more);
+    }
+}
+
 /// `write`: more parts than one call of the kernel takes; nothing else wakes what was left.
 pub(crate) fn any_number_of_parts_leaves<W: World>(world: &W) {
     for count in [1, 2, 1_023, 1_024, 1_025, 5_000] {
@@ -244,5 +262,21 @@ pub(crate) fn a_connection_that_breaks_under_a_send_is_told_once<W: World>(world
         assert!(matches!(rig.seen.end(id), Some(End::Error(_))), "{:?}", rig.seen.end(id));
         assert_eq!((rig.tx().backlog_bytes(id), rig.tx().peer_addr(id)), (0, None));
         rig.fence();
+    }
+}
+
+/// Promise 6: a send has found the connection broken, and before that could be told it is aborted:
+/// then it is not told at all.
+pub(crate) fn a_connection_that_broke_and_is_aborted_is_not_heard_of<W: World>(world: &W) {
+    for len in [10, 100_000] {
+        let mut rig = Rig::new(world, config());
+        let (id, peer) = rig.join();
+        peer.reset();
+        world.settle();
+        rig.tx().write(id, &[IoSlice::new(&vec![0; len])]);
+        rig.close(id, Close::Abort);
+        // The sink objects to any event of it.
+        rig.fence();
+        assert_eq!((rig.seen.end(id), rig.tx().peer_addr(id)), (None, None));
     }
 }
