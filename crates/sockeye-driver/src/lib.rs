@@ -113,8 +113,8 @@ pub struct Counters {
 
 /// What a driver tells; implemented by the engine.
 pub trait Sink<T: Tx> {
-    /// A peer connected to the listener.
-    fn accepted(&mut self, tx: &mut T, id: ConnId, peer: SocketAddr);
+    /// A peer connected to the listener: [`Tx::peer_addr`] says who, unless it is gone already.
+    fn accepted(&mut self, tx: &mut T, id: ConnId);
 
     /// A [`Tx::connect`] succeeded.
     fn connected(&mut self, tx: &mut T, id: ConnId);

@@ -5,7 +5,6 @@
 
 use std::io;
 use std::mem;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -138,7 +137,7 @@ impl<D, H: Handler> Drop for Shard<D, H> {
 }
 
 impl<T: Tx, H: Handler> Sink<T> for Engine<H> {
-    fn accepted(&mut self, tx: &mut T, id: ConnId, _peer: SocketAddr) {
+    fn accepted(&mut self, tx: &mut T, id: ConnId) {
         self.update_time(tx);
         self.core.stats.accepted += 1;
         self.sessions.insert(id, Session::new(self.times.now));

@@ -184,7 +184,7 @@ impl Client {
 }
 
 impl<T: Tx> Sink<T> for Clients {
-    fn accepted(&mut self, _tx: &mut T, _id: ConnId, _peer: SocketAddr) {}
+    fn accepted(&mut self, _tx: &mut T, _id: ConnId) {}
 
     fn connected(&mut self, tx: &mut T, id: ConnId) {
         let Some((request, key)) = &self.request else { return };

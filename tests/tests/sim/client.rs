@@ -279,7 +279,7 @@ impl Clients {
 }
 
 impl Sink<SimTx> for Clients {
-    fn accepted(&mut self, _tx: &mut SimTx, _id: ConnId, _peer: SocketAddr) {}
+    fn accepted(&mut self, _tx: &mut SimTx, _id: ConnId) {}
 
     fn connected(&mut self, _tx: &mut SimTx, id: ConnId) {
         if let Some(serial) = self.serials.get(id) {

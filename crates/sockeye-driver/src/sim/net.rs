@@ -271,7 +271,7 @@ impl Net {
         queue.filter(|waiting| waiting.from <= now).for_each(|waiting| waiting.announced = true);
     }
 
-    pub(super) fn accept(&mut self, listener: usize) -> io::Result<(SocketId, SocketAddr)> {
+    pub(super) fn accept(&mut self, listener: usize) -> io::Result<SocketId> {
         let now = self.now;
         let queue = &mut self.listeners[listener].queue;
         let Some(at) = queue.iter().position(|waiting| waiting.from <= now) else {
@@ -281,8 +281,7 @@ impl Net {
             return Err(io::Error::other("no file descriptor"));
         }
         let Waiting { socket, .. } = queue.remove(at).expect("it was found there");
-        let address = self.peer(socket).address;
-        Ok((socket, address))
+        Ok(socket)
     }
 
     /// Who waits in its queue is turned away.

@@ -125,9 +125,9 @@ impl SimListener {
 impl Accept for SimListener {
     type Socket = SimSocket;
 
-    fn accept(&self) -> io::Result<(SimSocket, SocketAddr)> {
-        let (id, peer) = self.net.net().accept(self.number)?;
-        Ok((SimSocket { net: self.net.clone(), id }, peer))
+    fn accept(&self) -> io::Result<SimSocket> {
+        let id = self.net.net().accept(self.number)?;
+        Ok(SimSocket { net: self.net.clone(), id })
     }
 }
 

@@ -62,12 +62,12 @@ impl<P: Port> SocketTx<P> {
                 return;
             }
             match listener.socket.accept() {
-                Ok((stream, peer)) => {
+                Ok(stream) => {
                     if listener.backoff_until.take().is_some() {
                         tracing::info!("accepting connections again");
                     }
                     match self.register(stream, 0) {
-                        Ok(id) => sink.accepted(self, id, peer),
+                        Ok(id) => sink.accepted(self, id),
                         Err(error) => tracing::warn!(%error, "a connection cannot be watched"),
                     }
                 }

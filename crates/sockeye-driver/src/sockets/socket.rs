@@ -39,11 +39,11 @@ pub trait Accept {
     /// What it accepts.
     type Socket;
 
-    /// The next connection in its queue, and the peer's address.
+    /// The next connection in its queue.
     ///
     /// # Errors
     /// `WouldBlock`: there is none; or none can be had.
-    fn accept(&self) -> io::Result<(Self::Socket, SocketAddr)>;
+    fn accept(&self) -> io::Result<Self::Socket>;
 }
 
 impl Socket for TcpStream {
@@ -67,7 +67,7 @@ impl Socket for TcpStream {
 impl Accept for TcpListener {
     type Socket = TcpStream;
 
-    fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.accept()
+    fn accept(&self) -> io::Result<TcpStream> {
+        self.accept().map(|(stream, _)| stream)
     }
 }

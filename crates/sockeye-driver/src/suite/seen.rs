@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::{Close, Closed, ConnId, Sink, Tx};
+
+/// The address of one who was gone before it could be asked.
+const GONE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// What a sink was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,7 +154,8 @@ impl<T> Seen<T> {
 }
 
 impl<T: Tx> Sink<T> for Seen<T> {
-    fn accepted(&mut self, tx: &mut T, id: ConnId, peer: SocketAddr) {
+    fn accepted(&mut self, tx: &mut T, id: ConnId) {
+        let peer = tx.peer_addr(id).unwrap_or(GONE);
         self.note(tx, Event::Accepted(id, peer));
     }
 

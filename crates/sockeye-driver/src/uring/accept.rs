@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use io_uring::types::Fd;
@@ -52,15 +51,11 @@ impl AsFd for RingListener {
 impl Accept for RingListener {
     type Socket = TcpStream;
 
-    fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+    fn accept(&self) -> io::Result<TcpStream> {
         let Some(arrival) = self.arrivals.borrow_mut().pop_front() else {
             return Err(ErrorKind::WouldBlock.into());
         };
-        let stream = TcpStream::from_std(std::net::TcpStream::from(arrival?));
-        // One address for all of a multishot request would be of no use; and who is gone again has
-        // none.
-        let peer = stream.peer_addr().map_err(|_| ErrorKind::ConnectionAborted)?;
-        Ok((stream, peer))
+        Ok(TcpStream::from_std(std::net::TcpStream::from(arrival?)))
     }
 }
 

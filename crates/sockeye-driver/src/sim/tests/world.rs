@@ -86,7 +86,7 @@ impl World for SimWorld {
     fn accept(&self, listener: &SimListener) -> SimSocket {
         loop {
             match listener.accept() {
-                Ok((socket, _)) => return socket,
+                Ok(socket) => return socket,
                 Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
             }
             let next = listener.announced_at().expect("somebody is about to come");
