@@ -20,6 +20,11 @@ pub(crate) fn is_starved_child() -> bool {
 /// Peers that the kernel has taken and for which the shard has no descriptor are served once others
 /// have left.
 pub(crate) fn peers_wait_for_descriptors(place: &Place) {
+    if is_starved_child() {
+        // Before anything is asked of the kernel: io_uring's accept keeps the limit of its time.
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(DESCRIPTORS), ..limit }).expect("less");
+    }
     let mut world = World::new(place, quiet());
     if world.stage().starve(true) {
         let peers: Vec<_> = (0..20).map(|_| world.ask("/")).collect();
@@ -49,8 +54,6 @@ fn serve(world: &mut World, id: Id) {
 /// The limit is this process's own, and the peers are in it.
 fn starve(world: &mut World) {
     let first = world.open();
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(DESCRIPTORS), ..limit }).expect("less");
     let mut peers = std::collections::VecDeque::new();
     while let Ok(id) = world.try_connect() {
         world.send(id, sockeye_tests::peer::REQUEST.as_bytes());

@@ -1,9 +1,9 @@
 //! The buffers that the kernel receives into: it takes one from a ring of them for each arrival,
 //! and we put it back when its bytes have been looked at.
 //!
-//! The kernel takes them in the order of the ring, so that with all of them in it each would be cold
-//! when its turn comes. The ring has only as many as the traffic needs; the others wait on a stack,
-//! and the one that was used last is the next to go in.
+//! The kernel takes them in the order of the ring, so that with all of them in it each would be
+//! cold when its turn comes. The ring has only as many as the traffic needs; the others wait on a
+//! stack, and the one that was used last is the next to go in.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
