@@ -51,8 +51,8 @@ pub struct Config {
     /// The receive buffer that all connections of a shard share (default 260 KiB: a little more
     /// than a power of two, as frames have headers).
     pub receive_buffer_bytes: usize,
-    /// What one connection may deliver in one turn before others have theirs (default 2 MiB: a large
-    /// message that is read in one go is still in cache when it is answered).
+    /// What one connection may deliver in one turn before others have theirs (default 2 MiB: a
+    /// large message that is read in one go is still in cache when it is answered).
     pub receive_bytes_per_turn_max: usize,
     /// What a shard may publish, or send to other connections, in one turn (default 64 MiB).
     pub publish_bytes_per_turn_max: usize,
