@@ -105,7 +105,9 @@ impl Connection {
         input: &mut &'i mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<'c>>, ProtocolError> {
-        if self.state == State::Closed {
+        let is_idle = input.is_empty() && self.decoder.is_idle();
+        if is_idle || self.state == State::Closed {
+            codec.take_back();
             *input = &mut [];
             return Ok(None);
         }

@@ -264,6 +264,11 @@ impl Decoder {
         }
     }
 
+    /// Nothing is under way.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.partial.is_none()
+    }
+
     pub(crate) fn bytes_held(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.bytes())
     }

@@ -180,8 +180,8 @@ pub(crate) struct Call<'a, T, H: Handler> {
 }
 
 impl<T: Tx, H: Handler> Call<'_, T, H> {
-    /// Turns the bytes, so many in the message's room or else those, into callbacks. Returns why the
-    /// connection is over, if it is.
+    /// Turns the bytes, so many in the message's room or else those, into callbacks. Returns why
+    /// the connection is over, if it is.
     pub(crate) fn receive(
         &mut self,
         codec: &mut Codec,

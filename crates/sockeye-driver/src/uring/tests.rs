@@ -128,11 +128,11 @@ fn a_connection_whose_sends_are_copied_asks_no_more() {
     let Some((mut driver, mut sink, mut peers)) = with_peers(uring, 2) else { return };
     let bytes = Bytes::from(vec![7; 8 << 10]);
     for round in 0..10 {
-        for at in 0..peers.len() {
+        for (at, peer) in peers.iter_mut().enumerate() {
             driver.tx().send_shared(sink.open[at], &bytes);
             driver.turn(Some(Instant::now()), &mut sink).unwrap();
             let mut got = vec![0; bytes.len()];
-            peers[at].read_exact(&mut got).unwrap();
+            peer.read_exact(&mut got).unwrap();
             assert!(got == bytes, "round {round}");
             // What it was sent from is let go once the peer has taken it.
             turn_until(&mut driver, &mut sink, |driver, _| {
