@@ -100,7 +100,7 @@ pub const ROWS: &[Row] = &[
     broadcast("broadcast-500x16", "broadcast 128 B to 500, 16 at a time (per delivery)", 500, 16),
     broadcast("broadcast-5000", "broadcast 128 B to 5,000 (per delivery)", 5_000, 1),
     other("accept", "accept + upgrade + close (per connection)", Work::Accept, 32),
-    other("idle", "user memory of an idle connection (bytes)", Work::Idle, 9_000),
+    other("idle", "user memory of an idle connection (bytes)", Work::Idle, 15_000),
 ];
 
 /// The row of this name.

@@ -248,6 +248,32 @@ pub struct UringConfig {
     pub zero_copy_bytes_min: Option<usize>,
 }
 
+impl UringConfig {
+    /// Whether the kernel can be asked for it.
+    ///
+    /// # Errors
+    /// The setting, and what it must be.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let is_size = |size: u32, max| size.is_power_of_two() && size <= max;
+        if !is_size(self.submissions, 1 << 15) {
+            return Err("submissions must be a power of two up to 32,768");
+        }
+        if !is_size(self.completions, 1 << 16) || self.completions < self.submissions {
+            return Err("completions must be a power of two from submissions to 65,536");
+        }
+        if !is_size(self.buffers.into(), 1 << 15) {
+            return Err("buffers must be a power of two up to 32,768");
+        }
+        if !(256..=1 << 30).contains(&self.buffer_bytes) {
+            return Err("buffer_bytes must be from 256 to 1,073,741,824");
+        }
+        if self.zero_copy_bytes_min == Some(0) {
+            return Err("zero_copy_bytes_min must be at least 1; `None` turns it off");
+        }
+        Ok(())
+    }
+}
+
 impl Default for UringConfig {
     fn default() -> Self {
         Self {

@@ -2,6 +2,7 @@
 
 use sockeye_codec::Limits;
 use sockeye_codec::handshake::HandshakeLimits;
+use sockeye_driver::UringConfig;
 
 use crate::error::Error;
 
@@ -64,6 +65,8 @@ pub struct Config {
     pub mailbox_max: usize,
     /// Buffers that a shard keeps for messages that come in pieces (default 4 MiB).
     pub spare_bytes_max: usize,
+    /// The sizes of a shard's ring, and sends without a copy; of the io_uring backend alone.
+    pub io_uring: UringConfig,
 }
 
 impl Default for Config {
@@ -90,6 +93,7 @@ impl Default for Config {
             topic_bytes_max: 256,
             mailbox_max: 1 << 16,
             spare_bytes_max: 4 << 20,
+            io_uring: UringConfig::default(),
         }
     }
 }
@@ -134,7 +138,7 @@ impl Config {
                         but silent would be closed (0 turns either off)";
             return Err(Error::Config(text.into()));
         }
-        Ok(())
+        self.io_uring.check().map_err(|what| Error::Config(format!("io_uring.{what}")))
     }
 
     pub(crate) fn is_topic(&self, name: &str) -> bool {
@@ -164,6 +168,7 @@ impl Config {
             accept_budget: self.accepts_per_turn_max,
             connections_max: self.connections_per_shard_max,
             backlog_low_bytes: self.backlog_low_bytes,
+            uring: self.io_uring.clone(),
             ..sockeye_driver::Config::default()
         }
     }

@@ -69,4 +69,5 @@ pub use mailbox::{ConnectionId, Handle, Remote};
 pub use server::{Running, Server, Shard, ShardBuilder};
 pub use sockeye_codec::handshake::choose_subprotocol;
 pub use sockeye_codec::{Chunk, CloseCode, DataKind, Message, PreparedMessage, ProtocolError};
+pub use sockeye_driver::UringConfig;
 pub use stats::Stats;

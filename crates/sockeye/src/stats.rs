@@ -71,6 +71,10 @@ counters! {
     receives_without_buffer,
     /// Times that no connection was accepted for a while, for want of file descriptors or memory.
     accept_backoffs,
+    /// Sends on io_uring that were to leave without a copy,
+    zero_copy_sends,
+    /// and those of them that the kernel copied all the same.
+    zero_copy_copied,
 }
 
 impl Stats {
@@ -79,5 +83,7 @@ impl Stats {
         self.completion_overflows = counters.completion_overflows;
         self.receives_without_buffer = counters.receives_without_buffer;
         self.accept_backoffs = counters.accept_backoffs;
+        self.zero_copy_sends = counters.zero_copy_sends;
+        self.zero_copy_copied = counters.zero_copy_copied;
     }
 }

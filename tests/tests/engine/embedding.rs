@@ -8,7 +8,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use sockeye::{Backend, Closed, Config, Ctx, Error, Handler, Message, Request, Server, Upgrade};
+use sockeye::{
+    Backend, Closed, Config, Ctx, Error, Handler, Message, Request, Server, Upgrade, UringConfig,
+};
 use sockeye_tests::PATIENCE;
 use sockeye_tests::peer::{BINARY, CLOSE, Peer, REQUEST, TEXT, close_payload};
 use sockeye_tests::rig::{Rig, Seen, Setup, backend};
@@ -321,6 +323,20 @@ fn what_cannot_be_started_is_refused() {
     let shards = "shards must be 1 to 65535";
     let nonsense = "mailbox_max must be at least 1";
     type Spoil = fn(Server) -> Server;
+    let with = |spoil: fn(&mut UringConfig)| {
+        let mut config = Config::default();
+        spoil(&mut config.io_uring);
+        config.check().unwrap_err().to_string()
+    };
+    for (line, setting) in [
+        (with(|ring| ring.submissions = 1_000), "submissions"),
+        (with(|ring| ring.completions = 512), "completions"),
+        (with(|ring| ring.buffers = 0), "buffers"),
+        (with(|ring| ring.buffer_bytes = 0), "buffer_bytes"),
+        (with(|ring| ring.zero_copy_bytes_min = Some(0)), "zero_copy_bytes_min"),
+    ] {
+        assert!(line.starts_with(&format!("io_uring.{setting} must be ")), "{line}");
+    }
     let bad: [(Spoil, &str); 3] = [
         (|server| server.shards(0), shards),
         (|server| server.shards(65_536), shards),
