@@ -16,6 +16,10 @@ use sockeye_benches::{cpu, frames, rows};
 const RECEIVE_BYTES: usize = 512 << 10;
 /// Source addresses that short-lived connections take in turn: each has its own ports.
 const SOURCES: u32 = 100;
+/// Connections that open at the same time.
+const OPENING_MAX: usize = 256;
+/// Idle connections that are there before one is counted.
+const FIRST_IDLE: usize = 1_000;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Puts one row's load on a server and says what it cost.
@@ -77,11 +81,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     cpu::raise_file_limit()?;
     let mut load = Load::new(&options)?;
-    let initial = cpu::anonymous_bytes(options.server)?;
-    load.open_all()?;
     if options.row.work == Work::Idle {
-        return load.report_idle(options.server, initial);
+        return load.report_idle(options.server);
     }
+    load.open(options.row.connections)?;
     load.start()?;
     load.run(options.seconds / 5.0)?;
     let before = Sample::take(&load, options.server)?;
@@ -165,14 +168,15 @@ impl Load {
         Ok(())
     }
 
-    /// Opens all connections, some at a time so that the listener's queue does not overflow.
-    fn open_all(&mut self) -> Result<(), Box<dyn Error>> {
+    /// Opens connections until there are so many, some at a time so that the listener's queue does
+    /// not overflow.
+    fn open(&mut self, count: usize) -> Result<(), Box<dyn Error>> {
         let until = Instant::now() + OPEN_TIMEOUT;
-        while self.open < self.row.connections && self.row.work != Work::Accept {
+        while self.open < count && self.row.work != Work::Accept {
             if Instant::now() > until {
                 return Err(format!("{} connections opened", self.open).into());
             }
-            while self.connections.len() < self.row.connections.min(self.open + 256) {
+            while self.connections.len() < count.min(self.open + OPENING_MAX) {
                 self.connect(self.connections.len())?;
             }
             self.turn(Duration::from_millis(100))?;
@@ -318,12 +322,18 @@ impl Load {
         self.write(at)
     }
 
-    /// The memory that the open connections have cost the server. Read twice: what the server still
-    /// does for the last ones is then done.
-    fn report_idle(&mut self, server: u32, initial: u64) -> Result<(), Box<dyn Error>> {
+    /// The memory that connections cost the server: what it takes however many there are, such as
+    /// buffers for those that open at the same time, it has taken with the first ones.
+    fn report_idle(&mut self, server: u32) -> Result<(), Box<dyn Error>> {
+        let count = self.row.connections;
+        self.open(FIRST_IDLE)?;
+        // What the server still does for the last ones is then done.
+        self.turn(Duration::from_millis(300))?;
+        let initial = cpu::anonymous_bytes(server)?;
+        self.open(FIRST_IDLE + count)?;
         self.turn(Duration::from_millis(300))?;
         let bytes = cpu::anonymous_bytes(server)?.saturating_sub(initial);
-        let per_connection = bytes as f64 / self.connections.len() as f64;
+        let per_connection = bytes as f64 / count as f64;
         println!("{}", serde_json::json!({ "bytes_per_connection": per_connection }));
         Ok(())
     }

@@ -7,6 +7,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
+use std::mem;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -63,6 +64,8 @@ pub(super) struct Buffers {
     /// The most that a turn has taken, of the last so many turns.
     taken_max: u16,
     turns: u16,
+    /// In this turn an arrival found the ring empty.
+    is_short: bool,
 }
 
 // SAFETY: it owns its memory, which nothing else points to but the kernel.
@@ -90,6 +93,7 @@ impl Buffers {
             spare: (0..count).rev().collect(),
             taken_max: 0,
             turns: 0,
+            is_short: false,
         };
         let address = buffers.entries.start.as_ptr() as u64;
         // SAFETY: the entries are aligned to a page, there are `count` of them, and they live until
@@ -108,9 +112,9 @@ impl Buffers {
         self.in_ring = self.in_ring.saturating_sub(1);
     }
 
-    /// An arrival found the ring empty: it is to have more.
-    pub(super) fn ran_out(&mut self) {
-        self.offered = self.offered.saturating_mul(2).min(self.count);
+    /// An arrival found the ring empty: from the next turn on it has more.
+    pub(super) const fn ran_out(&mut self) {
+        self.is_short = true;
     }
 
     /// More than half of them are in use.
@@ -161,6 +165,9 @@ impl Buffers {
     /// Once in a while: as many as the busiest of the last turns has taken, and as many again.
     fn adapt(&mut self) {
         self.taken_max = self.taken_max.max(self.offered.saturating_sub(self.in_ring));
+        if mem::take(&mut self.is_short) {
+            self.offered = self.offered.saturating_mul(2).min(self.count);
+        }
         self.turns += 1;
         if self.turns == TURNS_TO_SHRINK {
             let enough = self.taken_max.saturating_mul(2).max(OFFERED_MIN).min(self.count);
