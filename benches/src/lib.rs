@@ -7,6 +7,7 @@
 
 mod accept;
 pub mod cpu;
+pub mod floors;
 pub mod frames;
 pub mod rows;
 pub mod summary;

@@ -4,34 +4,21 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use sockeye_benches::floors::{App, FloorOptions, KEY_BYTES};
 use sockeye_benches::{cpu, frames};
 
 const LISTENER: Token = Token(usize::MAX);
 const RECEIVE_BYTES: usize = 512 << 10;
-/// A client's frame is this much longer than its answer: the masking key.
-const KEY_BYTES: usize = 4;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum App {
-    Echo,
-    Broadcast,
-}
 
 /// A server that does no WebSocket: the least that the same traffic can cost.
 #[derive(Debug, Parser)]
 struct Options {
-    #[arg(long, default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
-    #[arg(long, value_enum, default_value_t = App::Echo)]
-    app: App,
-    /// Bytes of each frame that the client sends, its header and key too
-    #[arg(long, value_parser = clap::value_parser!(u32).range(7..))]
-    frame_bytes: u32,
+    #[command(flatten)]
+    floor: FloorOptions,
 }
 
 #[derive(Debug)]
@@ -65,19 +52,10 @@ struct Floor {
 }
 
 fn main() -> io::Result<()> {
-    let options = Options::parse();
+    let Options { floor: options } = Options::parse();
     cpu::raise_file_limit()?;
     let poll = Poll::new()?;
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(options.listen),
-        socket2::Type::STREAM,
-        None,
-    )?;
-    socket.set_nonblocking(true)?;
-    socket.set_reuse_address(true)?;
-    socket.set_tcp_nodelay(true)?;
-    socket.bind(&options.listen.into())?;
-    socket.listen(4096)?;
+    let socket = options.listen()?;
     let mut listener = TcpListener::from_std(socket.into());
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     println!("listening on {}", listener.local_addr()?);

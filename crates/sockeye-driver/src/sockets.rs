@@ -22,6 +22,9 @@ mod socket;
 pub(crate) use accept::Listener;
 pub(crate) use socket::{Accept, Socket};
 
+/// A connection's deferred bytes grow no longer than this; what is longer is sent at once, without
+/// a copy.
+pub(crate) const DEFERRED_BYTES_MAX: usize = 16 << 10;
 /// A block that grew beyond this is not kept for the next connection.
 const BLOCK_BYTES_KEPT: usize = 512 << 10;
 /// The kernel takes no more parts in one call (`IOV_MAX`).
@@ -168,6 +171,11 @@ pub(crate) mod flag {
 impl<P: Port> Connection<P> {
     pub(crate) const fn is(&self, flags: u8) -> bool {
         self.flags & flags != 0
+    }
+
+    /// Whether bytes may be taken from it.
+    pub(crate) const fn may_receive(&self) -> bool {
+        !self.is(flag::CONNECTING | flag::PAUSED | flag::DEAD | flag::EOF)
     }
 
     pub(crate) fn backlog_bytes(&self) -> usize {

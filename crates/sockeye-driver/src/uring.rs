@@ -251,7 +251,7 @@ impl Driver for Uring {
     fn counters(&self) -> Counters {
         let port = &self.tx.port;
         Counters {
-            completion_overflows: port.overflows(),
+            completion_overflows: port.overflows,
             zero_copy_sends: port.zero_copy.sends,
             zero_copy_copied: port.zero_copy.copied,
             ..self.tx.counters

@@ -112,9 +112,7 @@ pub(crate) fn drained_comes_once_each_time(place: &Place) {
     let mut world = World::new(place, draining());
     let (peer, _) = world.open_with_remote();
     for _ in 0..3 {
-        world.send(peer, &text("flood"));
-        assert_eq!(world.next_text(), "flood");
-        let count: usize = world.next_note().parse().expect("a number");
+        let count = world.order(peer, "flood");
         expect_flood(&mut world, peer, 0..count);
         assert!(matches!(world.next(), Seen::Drained));
         assert_eq!(world.next_note(), "low: true");
@@ -170,9 +168,7 @@ pub(crate) fn a_paused_connection_s_messages_wait(place: &Place) {
     let mut world = World::new(place, setup);
     let ((peer, _), (other, _)) = (world.open_with_remote(), world.open_with_remote());
     world.set_reading(peer, false);
-    world.send(peer, &text("pause"));
-    assert_eq!(world.next_text(), "pause");
-    let count: usize = world.next_note().parse().expect("a number");
+    let count = world.order(peer, "pause");
     for n in 0..10 {
         world.send(peer, &text(&format!("message {n}")));
         world.fence(other);

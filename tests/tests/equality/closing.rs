@@ -137,9 +137,7 @@ pub(crate) fn a_close_frame_waits_behind_the_backlog(place: &Place) {
     let mut world = World::new(place, obedient());
     let (peer, _) = world.open_with_remote();
     world.set_reading(peer, false);
-    world.send(peer, &text("flood and close"));
-    assert_eq!(world.next_text(), "flood and close");
-    let count: usize = world.next_note().parse().expect("a number");
+    let count = world.order(peer, "flood and close");
     world.set_reading(peer, true);
     expect_flood(&mut world, peer, 0..count);
     answer_the_handler(&mut world, peer);

@@ -87,9 +87,7 @@ pub(crate) fn a_fin_forfeits_the_backlog(place: &Place) {
     let mut world = World::new(place, obedient());
     let (peer, _) = world.open_with_remote();
     world.set_reading(peer, false);
-    world.send(peer, &text("flood"));
-    assert_eq!(world.next_text(), "flood");
-    let count: usize = world.next_note().parse().expect("a number");
+    let count = world.order(peer, "flood");
     world.finish(peer);
     assert_lost_by_fin(&world.next_closed());
     world.wait_for_stats("nothing is held", |stats| stats.connections == 0);

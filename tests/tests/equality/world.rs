@@ -433,6 +433,13 @@ impl World {
         }
     }
 
+    /// Orders the obedient handler to do something that it counts; it notes how often it did.
+    pub(crate) fn order(&mut self, peer: Id, what: &str) -> usize {
+        self.send(peer, &text(what));
+        assert_eq!(self.next_text(), what);
+        self.next_note().parse().expect("a number")
+    }
+
     /// What is on the record now, and not looked at.
     pub(crate) fn take_record(&mut self) -> Vec<Seen> {
         self.seen.drain(..).map(|(_, seen)| seen).collect()

@@ -11,37 +11,24 @@
 mod ring;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::os::fd::{IntoRawFd, RawFd};
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use ring::{Answer, Op, Ring, Sizes};
+use sockeye_benches::floors::{App, FloorOptions, KEY_BYTES};
 use sockeye_benches::{cpu, frames};
 
-/// A client's frame is this much longer than its answer: the masking key.
-const KEY_BYTES: usize = 4;
 /// The most that one send takes.
 const SEND_BYTES: usize = 512 << 10;
-/// All answers are sent from here: what they say is of no interest.
-/// Not zeros: those would be one page of memory, many times over, and always in cache.
+/// All answers are sent from here: what they say is of no interest. Not zeros: those would be one
+/// page of memory, many times over, and always in cache.
 static ANSWER: [u8; SEND_BYTES] = [1; SEND_BYTES];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum App {
-    Echo,
-    Broadcast,
-}
 
 /// A server on io_uring that does no WebSocket: the least that the same traffic can cost.
 #[derive(Debug, Parser)]
 struct Options {
-    #[arg(long, default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
-    #[arg(long, value_enum, default_value_t = App::Echo)]
-    app: App,
-    /// Bytes of each frame that the client sends, its header and key too
-    #[arg(long, value_parser = clap::value_parser!(u32).range(7..))]
-    frame_bytes: u32,
+    #[command(flatten)]
+    floor: FloorOptions,
     /// Receive buffers, a power of two
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=32768))]
     buffers: u16,
@@ -101,16 +88,7 @@ fn main() -> io::Result<()> {
         return Err(io::Error::other("--want above 1 takes --min-wait-us: it may never come"));
     }
     cpu::raise_file_limit()?;
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(options.listen),
-        socket2::Type::STREAM,
-        None,
-    )?;
-    socket.set_reuse_address(true)?;
-    // What is accepted inherits it.
-    socket.set_tcp_nodelay(true)?;
-    socket.bind(&options.listen.into())?;
-    socket.listen(4096)?;
+    let socket = options.floor.listen()?;
     let address = socket.local_addr()?;
     let mut ring = Ring::new(&Sizes {
         submissions: options.submissions,
@@ -124,9 +102,9 @@ fn main() -> io::Result<()> {
     io::stdout().flush()?;
     let mut floor = Floor {
         ring,
-        app: options.app,
+        app: options.floor.app,
         listener,
-        frame_bytes: options.frame_bytes as usize,
+        frame_bytes: options.floor.frame_bytes as usize,
         connections: Vec::new(),
         owed: Vec::new(),
         unarmed: Vec::new(),

@@ -11,7 +11,7 @@ use super::net::SimNet;
 use super::socket::{SimListener, SimSocket};
 use crate::outbuf::Block;
 use crate::slots::ConnId;
-use crate::sockets::{self, Outgoing, Port, SocketTx, flag};
+use crate::sockets::{self, DEFERRED_BYTES_MAX, Outgoing, Port, SocketTx, flag};
 
 /// The sending half of a [`SimDriver`](super::SimDriver).
 pub type SimTx = SocketTx<SimPort>;
@@ -26,9 +26,6 @@ pub struct SimPort {
     /// Those for which bytes have been taken over.
     deferred: Vec<ConnId>,
 }
-
-/// A connection's deferred bytes grow no longer than this.
-const DEFERRED_BYTES_MAX: usize = 16 << 10;
 
 /// What the simulator has been told to look out for.
 #[derive(Debug, Default)]
@@ -98,11 +95,6 @@ struct News {
 }
 
 impl Connection {
-    /// Whether bytes may be taken from it.
-    pub(super) const fn may_receive(&self) -> bool {
-        !self.is(flag::CONNECTING | flag::PAUSED | flag::DEAD | flag::EOF)
-    }
-
     fn news(&self) -> News {
         let state = &self.state;
         let connecting = self.is(flag::CONNECTING);

@@ -20,7 +20,7 @@ impl<P: Port> SocketTx<P> {
         let mut received = 0;
         while received < budget {
             let Some(connection) = self.connections.get_mut(id) else { return received };
-            if connection.is(flag::CONNECTING | flag::PAUSED | flag::DEAD | flag::EOF) {
+            if !connection.may_receive() {
                 return received;
             }
             let most = buffer.len().min(budget - received);

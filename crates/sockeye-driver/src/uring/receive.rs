@@ -125,7 +125,7 @@ impl Uring {
             let left = connection.state.large.saturating_sub(1);
             connection.state.large = if is_small { left } else { SMALL_RECEIVES_MAX };
             if connection.state.large == 0 {
-                self.tx.port.make_small(id, connection);
+                self.tx.port.disarm(id, connection);
             }
         }
     }
@@ -141,37 +141,28 @@ impl Uring {
         if connection.is(flag::PAUSED) {
             return self.hold(id, arrival);
         }
-        let len = match &arrival {
-            Arrival::Bytes { from, to, .. } => to - from,
-            Arrival::Copied(bytes) => bytes.len(),
+        let discards = connection.is(flag::CLOSING);
+        let (is_whole, rest) = match arrival {
             Arrival::Eof => return self.tx.handle_eof(id, sink),
-            Arrival::Error(_) => {
-                if let Arrival::Error(error) = arrival {
-                    self.tx.handle_end(id, Closed::Error(error), sink);
-                }
-                return;
+            Arrival::Error(error) => {
+                return self.tx.handle_end(id, Closed::Error(error), sink);
             }
-        };
-        let now = self.budget_left(id, len);
-        let discards = connection_is_closing(&self.tx, id);
-        let rest = match arrival {
             Arrival::Bytes { buffer, from, to } => {
-                if now > 0 && !discards {
-                    let bytes = self.buffers.received(buffer, from, from + now);
-                    sink.received(&mut self.tx, id, bytes);
+                let end = from + self.budget_left(id, to - from);
+                if from < end && !discards {
+                    sink.received(&mut self.tx, id, self.buffers.received(buffer, from, end));
                 }
-                Arrival::Bytes { buffer, from: from + now, to }
+                (end == to, Arrival::Bytes { buffer, from: end, to })
             }
             Arrival::Copied(mut bytes) => {
-                let rest = bytes.split_off(now);
-                if now > 0 && !discards {
+                let rest = bytes.split_off(self.budget_left(id, bytes.len()));
+                if !bytes.is_empty() && !discards {
                     sink.received(&mut self.tx, id, &mut bytes);
                 }
-                Arrival::Copied(rest)
+                (rest.is_empty(), Arrival::Copied(rest))
             }
-            end => end, // not reached: they have been told above
         };
-        if now == len || self.tx.connections.get(id).is_none() {
+        if is_whole || self.tx.connections.get(id).is_none() {
             self.drop_arrival(&rest);
         } else {
             self.hold(id, rest);
@@ -254,7 +245,7 @@ impl Uring {
         for id in unarmed.drain(..) {
             let Some(connection) = self.tx.connections.get_mut(id) else { continue };
             let stays = connection.state.armed != Armed::No || connection.state.holding;
-            if !stays && !connection.is(flag::PAUSED | flag::DEAD | flag::EOF | flag::CONNECTING) {
+            if !stays && connection.may_receive() {
                 self.tx.port.receive(id, connection)?;
             }
         }
@@ -269,8 +260,4 @@ impl Uring {
             held.iter().for_each(|arrival| self.drop_arrival(arrival));
         }
     }
-}
-
-fn connection_is_closing(tx: &UringTx, id: ConnId) -> bool {
-    tx.connections.get(id).is_none_or(|connection| connection.is(flag::CLOSING))
 }

@@ -18,11 +18,8 @@ use super::sends::{Send, ZeroCopy};
 use crate::UringConfig;
 use crate::outbuf::Block;
 use crate::slots::ConnId;
-use crate::sockets::{self, Outgoing, Port, TcpStream, flag};
+use crate::sockets::{self, DEFERRED_BYTES_MAX, Outgoing, Port, TcpStream, flag};
 
-/// A connection's deferred bytes grow no longer than this; what is longer is sent at once, without
-/// a copy.
-const DEFERRED_BYTES_MAX: usize = 16 << 10;
 /// Blocks kept for the sends of the next turn.
 const SPARE_BLOCKS_MAX: usize = 1024;
 /// The group of the one buffer ring.
@@ -133,11 +130,6 @@ impl Ring {
         &self.ring
     }
 
-    /// How often the kernel had more to tell than there was room for.
-    pub(super) const fn overflows(&self) -> u64 {
-        self.overflows
-    }
-
     /// Whether something waits for the next turn to be told to the kernel.
     pub(super) fn has_work(&self) -> bool {
         !self.sends.is_empty() || !self.unarmed.is_empty()
@@ -180,14 +172,14 @@ impl Ring {
         }
     }
 
-    /// Waits for `want` completions, or for the time.
-    pub(super) fn wait(&self, want: usize, timeout: Option<Duration>) -> io::Result<()> {
+    /// Hands over what was pushed and waits for something to happen, or for the time.
+    pub(super) fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
         let submitter = self.ring.submitter();
         let waited = match timeout {
-            None => submitter.submit_and_wait(want),
+            None => submitter.submit_and_wait(1),
             Some(timeout) => {
                 let time = Timespec::from(timeout);
-                submitter.submit_with_args(want, &SubmitArgs::new().timespec(&time))
+                submitter.submit_with_args(1, &SubmitArgs::new().timespec(&time))
             }
         };
         match waited {
@@ -245,14 +237,8 @@ impl Ring {
         connection.state.large = receives;
     }
 
-    /// Buffers do for it again.
-    pub(super) fn make_small(&mut self, id: ConnId, connection: &mut Connection) {
-        connection.state.large = 0;
-        self.disarm(id, connection);
-    }
-
     /// Ends what is under way; what has come until then comes first, then the end of it.
-    fn disarm(&mut self, id: ConnId, connection: &Connection) {
+    pub(super) fn disarm(&mut self, id: ConnId, connection: &Connection) {
         if let Some(op) = connection.state.armed.op() {
             self.cancel(number(op, id));
         }

@@ -175,7 +175,7 @@ impl Ring {
                 .flags(squeue::Flags::SKIP_SUCCESS);
             self.push(&entry.user_data(plain_number(Op::Send, at)))?;
         }
-        self.wait(1, timeout)?;
+        self.wait(timeout)?;
         self.reap(sends, happened, unsent);
         while !self.is_submitted() {
             // The call ended before it had taken all.
