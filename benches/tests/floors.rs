@@ -114,6 +114,19 @@ fn a_peer_that_reads_late_gets_it_all() {
     });
 }
 
+/// What it does besides: the payload is passed over once, wherever its pieces end.
+#[test]
+fn unmasking_changes_what_the_bytes_are_and_not_how_many() {
+    const FRAME_BYTES: usize = 16_392;
+    let floor = Floor::start(EPOLL, "--unmask --frame-bytes 16392").unwrap();
+    let mut stream = floor.connect();
+    stream.write_all(&[0; FRAME_BYTES]).unwrap();
+    let mut answer = vec![0; FRAME_BYTES - 4];
+    stream.read_exact(&mut answer).unwrap();
+    assert!(answer.iter().all(|byte| (1..=4).contains(byte)));
+    expect_end(stream);
+}
+
 /// A peer that leaves while a send waits for it; its descriptor's number is another's at once.
 #[test]
 fn a_peer_that_leaves_harms_nobody() {

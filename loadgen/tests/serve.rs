@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use process::{Ended, PATIENCE, Process, Server};
 use rustix::process::Signal;
-use sockeye::Backend;
+use sockeye::{Backend, Config};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, Message, WebSocket};
 
@@ -54,7 +54,7 @@ fn assert_one_error_line(ended: &Ended) -> &str {
 
 #[test]
 fn ready_line_names_address_backend_and_shards() {
-    let auto = Backend::Auto.resolve(3).expect("epoll at the least");
+    let auto = Backend::Auto.resolve(3, &Config::default().io_uring).expect("epoll at the least");
     let auto = format!("(backend {}, 3 shards; {})", auto.backend, auto.reason);
     let named = "(backend epoll, 2 shards; asked for by name)";
     for (arguments, end) in [
@@ -122,7 +122,7 @@ fn broadcast_reaches_everyone_on_both_shards() {
 #[test]
 fn io_uring_serves_or_says_why_not() {
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--backend", "io-uring"];
-    if Backend::IoUring.resolve(2).is_err() {
+    if Backend::IoUring.resolve(2, &Config::default().io_uring).is_err() {
         let ended = Process::run(&arguments);
         let line = assert_one_error_line(&ended);
         assert!(line.contains("io-uring is not to be had: "), "{line}");

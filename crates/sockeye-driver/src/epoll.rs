@@ -1,12 +1,14 @@
 //! The backend on epoll (by mio): readiness turned into completions.
 //!
 //! What makes it fast: a socket is registered once, for reading and writing, edge-triggered, and
-//! never again; one receive buffer and one block to send from serve all connections and stay in
-//! cache; a read that does not fill the buffer has emptied the socket, so nothing is asked twice.
+//! never again; one receive buffer serves all connections and stays in cache; a read that does not
+//! fill the buffer has emptied the socket, so nothing is asked twice; the answers of a few
+//! connections leave one after the other, so that a peer on this machine wakes once for them all.
 
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +17,10 @@ use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::outbuf::Block;
 use crate::slots::ConnId;
-use crate::sockets::{self, Listener, Outgoing, Port, SocketTx, TcpStream, flag};
+use crate::sockets::{
+    self, DEFERRED_BYTES_MAX, Deferral, Deferred, Listener, Outgoing, Port, SocketTx, TcpStream,
+    flag,
+};
 use crate::{Config, Counters, Driver, Sink, Waker};
 
 #[cfg(test)]
@@ -24,6 +29,8 @@ mod tests;
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 const EVENTS_PER_TURN: usize = 1024;
+/// Connections whose answers leave together (`docs/decisions/0012-io-uring-experiments.md`).
+const DEFERRED_SENDS_MAX: usize = 16;
 
 /// The epoll backend.
 #[derive(Debug)]
@@ -34,18 +41,37 @@ pub struct Epoll {
     /// Connections to look at in this turn; the list itself is kept between turns.
     due: Vec<ConnId>,
     waker: Arc<mio::Waker>,
+    /// Sends that are done, for their memory.
+    sent: Vec<Deferral>,
     tx: EpollTx,
 }
 
 /// The sending half of [`Epoll`].
-pub type EpollTx = SocketTx<Registry>;
-type Connection = sockets::Connection<Registry>;
+pub type EpollTx = SocketTx<EpollPort>;
+type Connection = sockets::Connection<EpollPort>;
 
-/// A socket is registered once, and sends happen at once.
-impl Port for Registry {
+/// What the sockets are registered with, and the answers of this turn that are still here.
+#[derive(Debug)]
+pub struct EpollPort {
+    registry: Registry,
+    /// While events are handled; else there would be nobody to send them.
+    defers: bool,
+    deferred: Deferred,
+}
+
+/// What it keeps for each connection.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Where its deferred bytes are in the port's. In a byte, as an idle connection has no more.
+    deferred: u8,
+}
+
+const _: () = assert!(DEFERRED_SENDS_MAX <= u8::MAX as usize);
+
+impl Port for EpollPort {
     type Socket = TcpStream;
     type Listener = sockets::TcpListener;
-    type State = ();
+    type State = State;
 
     fn connect(&mut self, to: SocketAddr) -> io::Result<TcpStream> {
         TcpStream::connect(to)
@@ -53,7 +79,8 @@ impl Port for Registry {
 
     fn watch(&mut self, id: ConnId, connection: &mut Connection) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.register(&mut connection.stream, Token(id.to_bits() as usize), interest)
+        let token = Token(id.to_bits() as usize);
+        self.registry.register(&mut connection.stream, token, interest)
     }
 
     fn connected(&mut self, _id: ConnId, _connection: &mut Connection) {}
@@ -67,13 +94,22 @@ impl Port for Registry {
     fn unlisten(&mut self, _listener: &sockets::TcpListener) {}
 
     #[inline]
-    fn defer(&mut self, _id: ConnId, _to: &mut Connection, _bytes: &mut Outgoing<'_>) -> bool {
-        false
+    fn defer(&mut self, id: ConnId, connection: &mut Connection, bytes: &mut Outgoing<'_>) -> bool {
+        let place = usize::from(connection.state.deferred);
+        let is_new = place == 0;
+        let has_room = !is_new || self.deferred.len() < DEFERRED_SENDS_MAX;
+        let len = self.deferred.len_at(place) + bytes.len();
+        if !self.defers || !has_room || len > DEFERRED_BYTES_MAX {
+            return false;
+        }
+        let place = self.deferred.push(place, id, connection.stream.as_raw_fd(), bytes);
+        connection.state.deferred = place as u8;
+        true
     }
 
     #[inline]
-    fn take_deferred(&mut self, _connection: &mut Connection) -> Option<Block> {
-        None
+    fn take_deferred(&mut self, connection: &mut Connection) -> Option<Block> {
+        self.deferred.take(mem::take(&mut connection.state.deferred).into())
     }
 }
 
@@ -92,12 +128,38 @@ impl Epoll {
             receive_buffer: vec![0; config.receive_buffer_bytes.max(1)].into_boxed_slice(),
             due: Vec::new(),
             waker,
-            tx: SocketTx::new(config, registry),
+            sent: Vec::new(),
+            tx: SocketTx::new(
+                config,
+                EpollPort { registry, defers: false, deferred: Deferred::default() },
+            ),
         })
     }
 
     fn receive<S: Sink<EpollTx>>(&mut self, id: ConnId, sink: &mut S) {
         self.tx.receive(id, &mut self.receive_buffer, sink);
+    }
+
+    /// Sends what was deferred, once there is enough of it.
+    #[inline]
+    fn send_batch(&mut self, sends_min: usize) {
+        if self.tx.port.deferred.len() >= sends_min {
+            self.send_deferred();
+        }
+    }
+
+    #[inline(never)]
+    fn send_deferred(&mut self) {
+        let mut sends = self.tx.port.deferred.take_all(mem::take(&mut self.sent));
+        for send in &mut sends {
+            let Some(block) = send.block.take() else { continue };
+            if let Some(connection) = self.tx.connections.get_mut(send.id) {
+                connection.state.deferred = 0;
+            }
+            self.tx.send_now(send.id, &Outgoing::Deferred(&block));
+            self.tx.port.deferred.reuse(block);
+        }
+        self.sent = sends;
     }
 
     fn handle_event<S: Sink<EpollTx>>(&mut self, what: Readiness, sink: &mut S) {
@@ -153,24 +215,29 @@ impl Driver for Epoll {
         }
         self.tx.now = Instant::now();
         // What is due from before this turn, apart from what becomes due in it.
-        std::mem::swap(&mut self.due, &mut self.tx.due);
-        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        mem::swap(&mut self.due, &mut self.tx.due);
+        self.tx.port.defers = true;
+        let events = mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
             match event.token() {
                 LISTENER => self.tx.handle_listener_ready(),
                 WAKER => {}
                 _ => self.handle_event(Readiness::of(event), sink),
             }
+            self.send_batch(DEFERRED_SENDS_MAX);
         }
         self.events = events;
-        let mut due = std::mem::take(&mut self.due);
+        let mut due = mem::take(&mut self.due);
         for id in due.drain(..) {
             if let Some(connection) = self.tx.connections.get_mut(id) {
                 connection.flags &= !flag::DUE;
                 self.receive(id, sink);
             }
+            self.send_batch(DEFERRED_SENDS_MAX);
         }
         self.due = due;
+        self.tx.port.defers = false;
+        self.send_batch(1);
         self.tx.accept(sink);
         self.tx.bury(sink);
         Ok(())
@@ -182,7 +249,7 @@ impl Driver for Epoll {
 
     fn listen(&mut self, listener: TcpListener) -> io::Result<()> {
         let mut listener = Listener::new(listener)?;
-        self.tx.port.register(&mut listener.socket, LISTENER, Interest::READABLE)?;
+        self.tx.port.registry.register(&mut listener.socket, LISTENER, Interest::READABLE)?;
         self.tx.listener = Some(listener);
         Ok(())
     }
@@ -203,6 +270,6 @@ impl Driver for Epoll {
 
 impl AsFd for Epoll {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.tx.port.as_fd()
+        self.tx.port.registry.as_fd()
     }
 }

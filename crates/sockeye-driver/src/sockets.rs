@@ -16,15 +16,14 @@ use crate::slots::{ConnId, Slots};
 use crate::{Close, Closed, Config, Counters, Sink, Tx};
 
 mod accept;
+mod deferred;
 mod receive;
 mod socket;
 
 pub(crate) use accept::Listener;
+pub(crate) use deferred::{DEFERRED_BYTES_MAX, Deferral, Deferred};
 pub(crate) use socket::{Accept, Socket};
 
-/// A connection's deferred bytes grow no longer than this; what is longer is sent at once, without
-/// a copy.
-pub(crate) const DEFERRED_BYTES_MAX: usize = 16 << 10;
 /// A block that grew beyond this is not kept for the next connection.
 const BLOCK_BYTES_KEPT: usize = 512 << 10;
 /// The kernel takes no more parts in one call (`IOV_MAX`).
@@ -69,7 +68,7 @@ pub trait Port: Sized {
     fn unlisten(&mut self, listener: &Self::Listener);
 
     /// Takes over bytes, to send them with those of other connections before the next wait, behind
-    /// what it has taken over before. `false`: it does not, and they are to be sent now.
+    /// what it has taken over before for this one. `false`: it does not, and they are to be sent now.
     fn defer(
         &mut self,
         id: ConnId,
@@ -236,7 +235,7 @@ impl<P: Port> SocketTx<P> {
     }
 
     /// Sends what the kernel takes, before which nothing waits, and keeps the rest.
-    fn send_now(&mut self, id: ConnId, bytes: &Outgoing<'_>) {
+    pub(crate) fn send_now(&mut self, id: ConnId, bytes: &Outgoing<'_>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         match connection.write(bytes) {
             Ok(sent) if sent < bytes.len() => self.keep(id, bytes, sent),

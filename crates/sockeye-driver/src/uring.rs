@@ -20,6 +20,7 @@ mod accept;
 mod buffers;
 mod completion;
 mod probe;
+mod queues;
 mod receive;
 mod ring;
 mod sends;
@@ -90,7 +91,7 @@ impl UringBuilder {
         let UringConfig { buffers, buffer_bytes, .. } = config.uring;
         let mut ring = probe::with_locked_memory(|| Ring::new(&config.uring))?;
         let buffers = probe::with_locked_memory(|| {
-            Buffers::register(ring.ring(), BUFFER_GROUP, buffers, buffer_bytes)
+            Buffers::register(ring.submitter(), BUFFER_GROUP, buffers, buffer_bytes)
         })?;
         ring.poll_always(Op::Waker, self.waker.as_raw_fd())?;
         Ok(Uring {
@@ -133,8 +134,8 @@ impl Uring {
     ///
     /// # Errors
     /// What is missing, and the remedy.
-    pub fn probe(rings: usize) -> Result<(), Unavailable> {
-        probe::run(rings)
+    pub fn probe(rings: usize, config: &UringConfig) -> Result<(), Unavailable> {
+        probe::run(rings, config)
     }
 
     /// A send that did not go out whole: the rest waits, or the connection is broken.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use sockeye_driver::Uring;
+use sockeye_driver::{Uring, UringConfig};
 
 use crate::error::{Error, Result};
 
@@ -38,19 +38,19 @@ impl ChosenBackend {
 }
 
 impl Backend {
-    /// The backend that it comes down to for so many shards. io_uring is tried out: rings for all
-    /// shards at a time, and a receive.
+    /// The backend that it comes down to for so many shards. io_uring is tried out: rings of these
+    /// sizes for all shards at a time, and a receive.
     ///
     /// # Errors
     /// This machine does not have what was asked for by name; the error says why, and what to do.
-    pub fn resolve(self, shards: usize) -> Result<ChosenBackend> {
+    pub fn resolve(self, shards: usize, config: &UringConfig) -> Result<ChosenBackend> {
         match self {
             Self::Epoll => Ok(ChosenBackend::new(self, "asked for by name")),
-            Self::IoUring => match Uring::probe(shards) {
+            Self::IoUring => match Uring::probe(shards, config) {
                 Ok(()) => Ok(ChosenBackend::new(self, "asked for by name")),
                 Err(cause) => Err(Error::Backend(format!("io-uring is not to be had: {cause}"))),
             },
-            Self::Auto => Ok(match Uring::probe(shards) {
+            Self::Auto => Ok(match Uring::probe(shards, config) {
                 Ok(()) => {
                     ChosenBackend::new(Self::IoUring, "auto: a trial has shown that it works")
                 }
@@ -63,8 +63,8 @@ impl Backend {
     }
 
     /// [`resolve`](Self::resolve), logged.
-    pub(crate) fn choose(self, shards: usize) -> Result<ChosenBackend> {
-        let chosen = self.resolve(shards)?;
+    pub(crate) fn choose(self, shards: usize, config: &UringConfig) -> Result<ChosenBackend> {
+        let chosen = self.resolve(shards, config)?;
         let ChosenBackend { backend, reason } = &chosen;
         if self == Self::Auto && *backend == Self::Epoll {
             tracing::warn!(%backend, reason = &**reason, "io_uring is not used");

@@ -116,7 +116,7 @@ impl Server {
         if !(1..=usize::from(u16::MAX)).contains(&self.shards) {
             return Err(Error::Config(format!("shards must be 1 to {}", u16::MAX)));
         }
-        let chosen = self.backend.choose(self.shards)?;
+        let chosen = self.backend.choose(self.shards, &self.config.io_uring)?;
         let config = Arc::new(self.config);
         let address = self.bound.local_addr();
         let listeners = self

@@ -4,7 +4,7 @@
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use seccompiler::{TargetArch, apply_filter, compile_from_json};
 use serde_json::{Value, json};
-use sockeye::Backend;
+use sockeye::{Backend, Config};
 use tungstenite::Message;
 
 use super::process::{Process, Server};
@@ -79,7 +79,7 @@ fn profile() -> Value {
 
 /// Whether io_uring is here at all. `SOCKEYE_REQUIRE_IO_URING` makes a failure of it if not.
 fn io_uring_is_here() -> bool {
-    let chosen = Backend::IoUring.resolve(1);
+    let chosen = Backend::IoUring.resolve(1, &Config::default().io_uring);
     if let Err(why) = &chosen {
         assert!(std::env::var_os("SOCKEYE_REQUIRE_IO_URING").is_none(), "{why}");
         eprintln!("not tested: {why}");

@@ -347,9 +347,12 @@ fn what_cannot_be_started_is_refused() {
         assert_eq!(spoil(bind()).run(Numbered).unwrap_err().to_string(), line);
         assert_eq!(spoil(bind()).spawn(Numbered).unwrap_err().to_string(), line);
     }
-    assert_eq!(Backend::Epoll.resolve(1).unwrap().backend, Backend::Epoll);
-    let auto = Backend::Auto.resolve(1).unwrap();
-    match Backend::IoUring.resolve(1) {
+    assert_eq!(
+        Backend::Epoll.resolve(1, &Config::default().io_uring).unwrap().backend,
+        Backend::Epoll
+    );
+    let auto = Backend::Auto.resolve(1, &Config::default().io_uring).unwrap();
+    match Backend::IoUring.resolve(1, &Config::default().io_uring) {
         Ok(chosen) => {
             assert_eq!(chosen.backend, Backend::IoUring);
             assert_eq!(auto.backend, Backend::IoUring, "{}", auto.reason);

@@ -29,7 +29,7 @@ const WAIT: Duration = Duration::from_millis(1);
 
 /// Not where a container forbids it. `SOCKEYE_REQUIRE_IO_URING` makes a failure of that.
 fn has_io_uring() -> bool {
-    let probed = Uring::probe(1);
+    let probed = Uring::probe(1, &Config::default().io_uring);
     if let Err(why) = &probed {
         assert!(std::env::var_os("SOCKEYE_REQUIRE_IO_URING").is_none(), "{why}");
         eprintln!("not tested: {why}");

@@ -11,7 +11,7 @@ use std::mem;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use io_uring::IoUring;
+use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
 
 /// The kernel maps the ring by pages.
@@ -77,7 +77,7 @@ impl Buffers {
     /// # Errors
     /// The kernel knows no buffer rings, or may not lock the ring's pages.
     pub(super) fn register(
-        ring: &IoUring,
+        submitter: &Submitter<'_>,
         group: u16,
         count: u16,
         buffer_bytes: usize,
@@ -98,7 +98,7 @@ impl Buffers {
         let address = buffers.entries.start.as_ptr() as u64;
         // SAFETY: the entries are aligned to a page, there are `count` of them, and they live until
         // the ring is closed: whoever owns both drops the ring first.
-        unsafe { ring.submitter().register_buf_ring_with_flags(address, count, group, 0)? };
+        unsafe { submitter.register_buf_ring_with_flags(address, count, group, 0)? };
         buffers.publish();
         Ok(buffers)
     }

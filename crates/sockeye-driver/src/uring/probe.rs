@@ -14,9 +14,6 @@ use super::ring::{BUFFER_GROUP, Ring};
 use super::unavailable::{Trial, Unavailable};
 use crate::UringConfig;
 
-/// Small: the probe's pages are locked like any other's.
-const BUFFERS: u16 = 2;
-const BUFFER_BYTES: usize = 4096;
 /// Longer than this nothing takes that works.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -42,21 +39,23 @@ pub(super) fn with_locked_memory<T>(mut make: impl FnMut() -> io::Result<T>) -> 
 }
 
 /// On a thread of its own: when a ring has ended, the kernel interrupts whatever its thread does.
-pub(super) fn run(rings: usize) -> Result<(), Unavailable> {
+pub(super) fn run(rings: usize, config: &UringConfig) -> Result<(), Unavailable> {
     let thread = std::thread::Builder::new().name("sockeye-probe".into());
-    let tried = thread.spawn(move || try_it(rings));
+    let config = config.clone();
+    let tried = thread.spawn(move || try_it(rings, &config));
     let tried = tried.map_err(|cause| Unavailable::new(Trial::Thread, cause))?;
     tried.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// All rings at a time, as they will be: limits of memory and descriptors are for all of them.
-fn try_it(rings: usize) -> Result<(), Unavailable> {
+fn try_it(rings: usize, config: &UringConfig) -> Result<(), Unavailable> {
     let failed = |trial| move |cause| Unavailable::new(trial, cause);
     let mut held = Vec::new();
     for _ in 0..rings.max(1) {
-        let ring = || Ring::new(&UringConfig::default());
+        let ring = || Ring::new(config);
         let ring = with_locked_memory(ring).map_err(failed(Trial::Ring))?;
-        let buffers = || Buffers::register(ring.ring(), BUFFER_GROUP, BUFFERS, BUFFER_BYTES);
+        let UringConfig { buffers, buffer_bytes, .. } = *config;
+        let buffers = || Buffers::register(ring.submitter(), BUFFER_GROUP, buffers, buffer_bytes);
         let buffers = with_locked_memory(buffers).map_err(failed(Trial::Buffers))?;
         // The ring goes before the buffers that it may write to.
         held.push((ring, buffers));

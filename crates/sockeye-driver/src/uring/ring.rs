@@ -9,19 +9,20 @@ use std::time::Duration;
 
 use io_uring::squeue::Entry;
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring, Probe, opcode};
+use io_uring::{IoUring, Probe, Submitter, opcode};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::accept::{RingListener, turn_away};
 use super::completion::{Completion, Op, number, plain_number};
-use super::sends::{Send, ZeroCopy};
+use super::queues::Queues;
+use super::sends::ZeroCopy;
 use crate::UringConfig;
 use crate::outbuf::Block;
 use crate::slots::ConnId;
-use crate::sockets::{self, DEFERRED_BYTES_MAX, Outgoing, Port, TcpStream, flag};
+use crate::sockets::{
+    self, DEFERRED_BYTES_MAX, Deferral, Deferred, Outgoing, Port, TcpStream, flag,
+};
 
-/// Blocks kept for the sends of the next turn.
-const SPARE_BLOCKS_MAX: usize = 1024;
 /// The group of the one buffer ring.
 pub(super) const BUFFER_GROUP: u16 = 0;
 
@@ -30,7 +31,7 @@ type Connection = sockets::Connection<Ring>;
 /// What the ring keeps for each connection: 8 bytes.
 #[derive(Debug, Default)]
 pub struct State {
-    /// Where in [`Ring::sends`] its deferred bytes are, counted from 1; 0: nowhere.
+    /// Where its deferred bytes are in the ring's.
     deferred: u32,
     /// What is under way to learn of arrivals.
     pub(super) armed: Armed,
@@ -72,13 +73,12 @@ impl State {
 
 /// The ring, which belongs to the thread that makes it.
 pub struct Ring {
-    pub(super) ring: IoUring,
+    pub(super) queues: Queues,
     /// See [`Ring::event_fd`].
     pub(super) events: OnceCell<OwnedFd>,
-    pub(super) sends: Vec<Send>,
-    /// Those of the last turn, done.
-    pub(super) sent: Vec<Send>,
-    pub(super) spare: Vec<Vec<u8>>,
+    pub(super) deferred: Deferred,
+    /// The sends of the last turn, done.
+    pub(super) sent: Vec<Deferral>,
     pub(super) zero_copy: ZeroCopy,
     /// Connections to receive for, anew, once buffers were put back.
     pub(super) unarmed: Vec<ConnId>,
@@ -90,7 +90,7 @@ pub struct Ring {
 
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ring").field("sends", &self.sends.len()).finish_non_exhaustive()
+        f.debug_struct("Ring").field("deferred", &self.deferred.len()).finish_non_exhaustive()
     }
 }
 
@@ -111,28 +111,28 @@ impl Ring {
         };
         let ring =
             build(true, true).or_else(|_| build(false, true)).or_else(|_| build(false, false));
-        let ring = ring?;
-        let zero_copy = ZeroCopy::from(config.zero_copy_bytes_min.filter(|_| can_zero_copy(&ring)));
+        let queues = Queues::of(ring?);
+        let can_zero_copy = || can_zero_copy(&queues.submitter);
+        let zero_copy_bytes_min = config.zero_copy_bytes_min.filter(|_| can_zero_copy());
         Ok(Self {
-            ring,
-            zero_copy,
+            queues,
+            zero_copy: ZeroCopy::from(zero_copy_bytes_min),
             events: OnceCell::new(),
-            sends: Vec::new(),
+            deferred: Deferred::default(),
             sent: Vec::new(),
-            spare: Vec::new(),
             unarmed: Vec::new(),
             forgotten: Vec::new(),
             overflows: 0,
         })
     }
 
-    pub(super) const fn ring(&self) -> &IoUring {
-        &self.ring
+    pub(super) const fn submitter(&self) -> &Submitter<'static> {
+        &self.queues.submitter
     }
 
     /// Whether something waits for the next turn to be told to the kernel.
     pub(super) fn has_work(&self) -> bool {
-        !self.sends.is_empty() || !self.unarmed.is_empty()
+        !self.deferred.is_empty() || !self.unarmed.is_empty()
     }
 
     /// Readable when there is something to do. The ring's own descriptor would do, but it does not
@@ -141,7 +141,7 @@ impl Ring {
         self.events.get_or_init(|| {
             let events = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
             let events = events.expect("a file descriptor");
-            let registered = self.ring.submitter().register_eventfd(events.as_raw_fd());
+            let registered = self.submitter().register_eventfd(events.as_raw_fd());
             registered.expect("the thread of the turns asks, and only once");
             events
         })
@@ -150,7 +150,7 @@ impl Ring {
     pub(super) fn push(&mut self, entry: &Entry) -> io::Result<()> {
         // SAFETY: what an entry points to lives until it has completed: of sends the blocks, which
         // are kept until then (see `turn` and `ZeroCopy`); no other entry points to memory.
-        while unsafe { self.ring.submission().push(entry) }.is_err() {
+        while unsafe { self.queues.submissions.push(entry) }.is_err() {
             self.submit()?;
         }
         Ok(())
@@ -158,32 +158,31 @@ impl Ring {
 
     /// Whether the kernel has taken all that was pushed.
     pub(super) fn is_submitted(&mut self) -> bool {
-        self.ring.submission().is_empty()
+        self.queues.submissions.sync();
+        self.queues.submissions.is_empty()
     }
 
     /// Hands over what was pushed.
-    pub(super) fn submit(&self) -> io::Result<()> {
+    pub(super) fn submit(&mut self) -> io::Result<()> {
         loop {
-            match self.ring.submit() {
-                Ok(_) => return Ok(()),
+            match self.queues.enter(|submitter| submitter.submit()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                submitted => return submitted,
             }
         }
     }
 
     /// Hands over what was pushed and waits for something to happen, or for the time.
-    pub(super) fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
-        let submitter = self.ring.submitter();
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let waited = match timeout {
-            None => submitter.submit_and_wait(1),
+            None => self.queues.enter(|submitter| submitter.submit_and_wait(1)),
             Some(timeout) => {
                 let time = Timespec::from(timeout);
-                submitter.submit_with_args(1, &SubmitArgs::new().timespec(&time))
+                let arguments = SubmitArgs::new().timespec(&time);
+                self.queues.enter(|submitter| submitter.submit_with_args(1, &arguments))
             }
         };
         match waited {
-            Ok(_) => Ok(()),
             Err(error)
                 if matches!(
                     error.raw_os_error(),
@@ -193,7 +192,7 @@ impl Ring {
             {
                 Ok(())
             }
-            Err(error) => Err(error),
+            waited => waited,
         }
     }
 
@@ -265,13 +264,6 @@ impl Ring {
     }
 }
 
-pub(super) fn keep_spare(spare: &mut Vec<Vec<u8>>, mut bytes: Vec<u8>) {
-    if spare.len() < SPARE_BLOCKS_MAX && bytes.capacity() <= 2 * DEFERRED_BYTES_MAX {
-        bytes.clear();
-        spare.push(bytes);
-    }
-}
-
 impl Port for Ring {
     type Socket = TcpStream;
     type Listener = RingListener;
@@ -331,9 +323,8 @@ impl Port for Ring {
     }
 
     fn defer(&mut self, id: ConnId, connection: &mut Connection, bytes: &mut Outgoing<'_>) -> bool {
-        let before = (connection.state.deferred as usize).checked_sub(1);
-        let block = before.and_then(|at| self.sends[at].block.as_mut());
-        let waiting = block.as_ref().map_or(0, |block| block.bytes().len());
+        let place = connection.state.deferred as usize;
+        let waiting = self.deferred.len_at(place);
         let len = waiting + bytes.len();
         // Without a copy only what we own, and as it is.
         let is_lent = matches!(bytes, Outgoing::Block(_) | Outgoing::Shared(_))
@@ -342,55 +333,27 @@ impl Port for Ring {
         if len > DEFERRED_BYTES_MAX && !is_lent {
             return false;
         }
-        if let Some(block) = block {
-            append(block, bytes, &mut self.spare);
-            return true;
-        }
-        let block = match bytes {
-            Outgoing::Block(bytes) => {
-                let empty = self.spare.pop().unwrap_or_default();
-                Block::Owned(mem::replace(bytes, empty))
-            }
-            Outgoing::Shared(bytes) => Block::Shared((*bytes).clone()),
-            bytes => {
-                let mut own = self.spare.pop().unwrap_or_default();
-                bytes.copy_to(&mut own);
-                Block::Owned(own)
-            }
-        };
-        self.sends.push(Send { id, fd: connection.stream.as_raw_fd(), block: Some(block) });
-        connection.state.deferred = self.sends.len() as u32;
+        let place = self.deferred.push(place, id, connection.stream.as_raw_fd(), bytes);
+        connection.state.deferred = place as u32;
         true
     }
 
     fn take_deferred(&mut self, connection: &mut Connection) -> Option<Block> {
-        let at = (mem::take(&mut connection.state.deferred) as usize).checked_sub(1)?;
-        self.sends.get_mut(at)?.block.take()
-    }
-}
-
-/// Puts bytes behind those of a block; one that is shared becomes our own.
-fn append(block: &mut Block, bytes: &Outgoing<'_>, spare: &mut Vec<Vec<u8>>) {
-    if let Block::Shared(shared) = block {
-        let mut own = spare.pop().unwrap_or_default();
-        own.extend_from_slice(shared);
-        *block = Block::Owned(own);
-    }
-    if let Block::Owned(own) = block {
-        bytes.copy_to(own);
+        self.deferred.take(mem::take(&mut connection.state.deferred) as usize)
     }
 }
 
 impl Drop for Ring {
     fn drop(&mut self) {
         // Nothing may be under way when the buffers are freed, which comes after this.
-        let cancelled = self.ring.submitter().register_sync_cancel(None, CancelBuilder::any());
+        let cancelled = self.submitter().register_sync_cancel(None, CancelBuilder::any());
         if let Err(error) = cancelled
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::debug!(%error, "the ring ends with requests under way");
         }
-        for entry in self.ring.completion() {
+        self.queues.completions.sync();
+        for entry in &mut self.queues.completions {
             let number = entry.user_data();
             turn_away(Completion { number, result: entry.result(), flags: entry.flags() });
         }
@@ -399,8 +362,8 @@ impl Drop for Ring {
 }
 
 /// Whether the kernel knows sends without a copy.
-fn can_zero_copy(ring: &IoUring) -> bool {
+fn can_zero_copy(submitter: &Submitter<'_>) -> bool {
     let mut probe = Probe::new();
-    let asked = ring.submitter().register_probe(&mut probe);
+    let asked = submitter.register_probe(&mut probe);
     asked.is_ok() && probe.is_supported(opcode::SendZc::CODE)
 }

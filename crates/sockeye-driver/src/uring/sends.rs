@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::mem;
-use std::os::fd::RawFd;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,9 +11,10 @@ use io_uring::types::Fd;
 use io_uring::{cqueue, opcode, squeue};
 
 use super::completion::{Completion, Op, plain_number};
-use super::ring::{Ring, keep_spare};
+use super::ring::Ring;
 use crate::outbuf::Block;
 use crate::slots::ConnId;
+use crate::sockets::Deferral;
 
 /// `IORING_SEND_ZC_REPORT_USAGE`: the kernel is to say whether it copied after all.
 const REPORT_USAGE: u16 = 1 << 3;
@@ -22,15 +22,6 @@ const REPORT_USAGE: u16 = 1 << 3;
 const COPIED: i32 = i32::MIN;
 /// After so many copies in a row a connection's sends are copied from the start, which is cheaper.
 const COPIES_MAX: u8 = 3;
-
-/// A send that waits to leave with others.
-#[derive(Debug)]
-pub(super) struct Send {
-    pub(super) id: ConnId,
-    pub(super) fd: RawFd,
-    /// `None`: it was taken back.
-    pub(super) block: Option<Block>,
-}
 
 /// A send that the kernel did not do, or not whole.
 #[derive(Debug)]
@@ -135,8 +126,7 @@ impl Ring {
             // What it told is looked at now.
             let _ = rustix::io::read(events, &mut [0_u8; 8]);
         }
-        self.sent.clear();
-        let mut sends = mem::replace(&mut self.sends, mem::take(&mut self.sent));
+        let mut sends = self.deferred.take_all(mem::take(&mut self.sent));
         let result = self.send_and_wait(&mut sends, timeout, happened, unsent);
         if result.is_err() {
             // The kernel may still read them: nobody else gets this memory.
@@ -145,8 +135,8 @@ impl Ring {
         }
         for send in &mut sends {
             // No completion: it went out whole.
-            if let Some(Block::Owned(bytes)) = send.block.take() {
-                keep_spare(&mut self.spare, bytes);
+            if let Some(block) = send.block.take() {
+                self.deferred.reuse(block);
             }
         }
         self.sent = sends;
@@ -155,7 +145,7 @@ impl Ring {
 
     fn send_and_wait(
         &mut self,
-        sends: &mut [Send],
+        sends: &mut [Deferral],
         timeout: Option<Duration>,
         happened: &mut Vec<Completion>,
         unsent: &mut Vec<Unsent>,
@@ -185,7 +175,7 @@ impl Ring {
         Ok(())
     }
 
-    fn push_zero_copy(&mut self, send: &mut Send) -> io::Result<()> {
+    fn push_zero_copy(&mut self, send: &mut Deferral) -> io::Result<()> {
         let bytes = match send.block.take() {
             Some(Block::Owned(bytes)) => Bytes::from(bytes),
             Some(Block::Shared(bytes)) => bytes,
@@ -202,15 +192,15 @@ impl Ring {
     /// Takes all completions out of the ring.
     fn reap(
         &mut self,
-        sends: &mut [Send],
+        sends: &mut [Deferral],
         happened: &mut Vec<Completion>,
         unsent: &mut Vec<Unsent>,
     ) {
-        if self.ring.submission().cq_overflow() {
+        if self.queues.submissions.cq_overflow() {
             self.overflows += 1;
             tracing::debug!(count = self.overflows, "more completions than the ring has room for");
         }
-        for entry in self.ring.completion() {
+        for entry in &mut self.queues.completions {
             let completion = Completion {
                 number: entry.user_data(),
                 result: entry.result(),

@@ -27,7 +27,7 @@ fn with(config: Config, uring: UringConfig) -> Uring {
 /// container forbids it:
 /// `SOCKEYE_REQUIRE_IO_URING` makes a failure of that.
 fn worlds() -> Vec<Sockets<Uring>> {
-    let probed = Uring::probe(1);
+    let probed = Uring::probe(1, &UringConfig::default());
     if let Err(why) = &probed {
         assert!(std::env::var_os("SOCKEYE_REQUIRE_IO_URING").is_none(), "{why}");
         eprintln!("not tested: {why}");
@@ -72,7 +72,7 @@ impl Sink<UringTx> for Counting {
 
 /// A driver with so many peers, or nothing where there is no io_uring.
 fn with_peers(uring: UringConfig, count: usize) -> Option<(Uring, Counting, Vec<TcpStream>)> {
-    Uring::probe(1).ok()?;
+    Uring::probe(1, &UringConfig::default()).ok()?;
     let mut driver = with(Config::default(), uring);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
