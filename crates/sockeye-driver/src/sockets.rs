@@ -68,7 +68,7 @@ pub trait Port: Sized {
     fn unlisten(&mut self, listener: &Self::Listener);
 
     /// Takes over bytes, to send them with those of other connections before the next wait, behind
-    /// what it has taken over before for this one. `false`: it does not, and they are to be sent now.
+    /// what it has taken over for this one before. `false`: it does not; they are to be sent now.
     fn defer(
         &mut self,
         id: ConnId,

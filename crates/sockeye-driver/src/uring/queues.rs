@@ -22,8 +22,8 @@ impl Queues {
     /// not looked up in every call then. The registration is for this thread.
     pub(super) fn of(ring: IoUring) -> Self {
         let leaked = Leaked(NonNull::from(Box::leak(Box::new(ring))));
-        // SAFETY: it is initialized, nobody else has a reference to it, and it is freed by `Leaked`,
-        // which is the last of the fields to go: the parts do not outlive it.
+        // SAFETY: it is initialized and nobody else has a reference to it; `Leaked`, which frees
+        // it, is the last of the fields to go, so the parts do not outlive it.
         let ring: &'static mut IoUring = unsafe { &mut *leaked.0.as_ptr() };
         let (mut submitter, submissions, completions) = ring.split();
         if let Err(error) = submitter.register_ring_fd() {
@@ -32,7 +32,7 @@ impl Queues {
         Self { submitter, submissions, completions, _ring: leaked }
     }
 
-    /// Tells the kernel what was pushed and which completions have been looked at (else it would not
+    /// Tells the kernel what was pushed and which completions have been looked at (or it would not
     /// wait for more), and takes note of what it did. `enter` says how long that takes.
     pub(super) fn enter(
         &mut self,

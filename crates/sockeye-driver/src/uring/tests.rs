@@ -147,3 +147,14 @@ fn a_connection_whose_sends_are_copied_asks_no_more() {
     driver.turn(Some(Instant::now()), &mut sink).unwrap();
     assert_eq!(driver.counters().zero_copy_sends, 2 * 3);
 }
+
+#[test]
+fn kernels_that_misname_what_they_accept_are_known() {
+    let is = super::ring::misnames_accepted;
+    for release in ["6.6.1", "6.6.13-cloud", "6.7.0", "6.7.4-arch1-1", "6.8.0-rc1", "6.8-rc3+"] {
+        assert!(is(release), "{release}");
+    }
+    for release in ["6.6.0", "6.8.0-139-generic", "6.8.0-rc4", "6.18.44", "5.15.0", "6.60.7", ""] {
+        assert!(!is(release), "{release}");
+    }
+}
