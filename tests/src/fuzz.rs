@@ -199,7 +199,7 @@ fn serve(data: &[u8], pieces: &[Range<usize>]) -> (Served, usize) {
                 Request::parse(head, &mut HeaderLines::new(), &limits).and_then(|request| {
                     let key = request.websocket()?;
                     let mut out = Vec::new();
-                    write_accept(&mut out, &request, &key, None, NO_HEADERS)
+                    write_accept(&mut out, &request, &key, None, None, NO_HEADERS)
                         .expect("nothing chosen");
                     Ok(Some((key, out)))
                 })

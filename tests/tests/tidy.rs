@@ -142,6 +142,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("base64", &["crates/sockeye-codec/src/handshake/"]),
     ("simdutf8", &["crates/sockeye-codec/src/utf8.rs"]),
     ("rand", &["crates/sockeye-codec/src/codec.rs"]),
+    ("zlib_rs", &["crates/sockeye-codec/src/deflate/"]),
 ];
 
 #[test]

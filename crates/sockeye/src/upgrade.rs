@@ -73,7 +73,7 @@ fn answer<H: Handler>(
                 Err(error) => return refuse(&error, request.peer(), head_only, out),
             };
             let subprotocol = subprotocol.as_deref();
-            match handshake::write_accept(out, request, &key, subprotocol, &headers) {
+            match handshake::write_accept(out, request, &key, subprotocol, None, &headers) {
                 Ok(()) => Progress::Accepted { session, streaming },
                 Err(error) => {
                     tracing::error!(%error, "the upgrade hook's answer cannot be sent");
