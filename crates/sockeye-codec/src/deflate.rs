@@ -2,8 +2,8 @@
 //! message.
 //!
 //! - [`Deflate`] belongs to one connection: what was agreed, and windows where takeover was.
-//! - [`Inflater`] and [`Compressor`] belong to one event loop and are lent to the connection in hand,
-//!   as [`Codec`](crate::Codec) is. They hold zlib's memory and the buffers.
+//! - [`Inflater`] and [`Compressor`] belong to one event loop and are lent to the connection in
+//!   hand, as [`Codec`](crate::Codec) is. They hold zlib's memory and the buffers.
 //! - [`DeflateConfig`] is what one end is willing to do, [`Params`] what both have agreed on.
 //!
 //! A server answers the offers of a request with [`negotiate`] and writes the result with

@@ -19,12 +19,15 @@ use crate::error::Closed;
 use crate::handler::Handler;
 use crate::mailbox::{Handle, Mail, Mailbox};
 use crate::session::{Call, Cause, Cork, Session, Stage, log_panic};
-use crate::timers::{Tick, Wheel, ticks};
+use crate::timers::{Tick, Wheel};
 use crate::upgrade::{self, Progress};
 
 #[cfg(feature = "sim")]
 mod census;
+mod deadlines;
 mod outward;
+
+use deadlines::Times;
 
 /// A driver and the engine on top of it.
 pub(crate) struct Shard<D, H: Handler> {
@@ -45,31 +48,6 @@ struct Engine<H: Handler> {
     due: Vec<(Tick, ConnId)>,
     overflowed: Vec<ConnId>,
     stopping: bool,
-}
-
-/// The time of this turn, and the configured times, in ticks. 0: never.
-#[derive(Debug)]
-struct Times {
-    turn: Instant,
-    now: Tick,
-    handshake: Tick,
-    ping: Tick,
-    idle: Tick,
-    close: Tick,
-}
-
-impl Times {
-    fn new(config: &Config, turn: Instant) -> Self {
-        let or_never = |ms| if ms == 0 { 0 } else { ticks(ms) };
-        Self {
-            turn,
-            now: 0,
-            handshake: ticks(config.handshake_timeout_ms),
-            ping: or_never(config.ping_interval_ms),
-            idle: or_never(config.idle_timeout_ms),
-            close: ticks(config.close_timeout_ms),
-        }
-    }
 }
 
 impl<D: Driver, H: Handler> Shard<D, H> {
@@ -204,14 +182,6 @@ impl<H: Handler> Engine<H> {
         }
     }
 
-    /// Has the connection looked at, at this tick; what was arranged for it before no longer
-    /// counts.
-    fn arm(&mut self, id: ConnId, tick: Tick) {
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.link.timer_tick = self.wheel.insert(id, tick);
-        }
-    }
-
     /// Bytes of an open connection: so many in its room, or those.
     fn receive_frames<T: Tx>(
         &mut self,
@@ -327,85 +297,6 @@ impl<H: Handler> Engine<H> {
                     if bytes.is_empty() { None } else { call.receive(codec, 0, &mut bytes) }
                 });
                 self.finish_callback(tx, id, cork, over);
-            }
-        }
-    }
-
-    /// A new stage, with its time limit.
-    fn enter(&mut self, id: ConnId, stage: Stage) {
-        let Times { now, close, .. } = self.times;
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        session.link.stage = stage;
-        session.link.stage_tick = now;
-        match stage {
-            Stage::Closing | Stage::Ending => self.arm(id, now + close),
-            Stage::Open => {
-                // The handshake's entry in the wheel does where it comes early enough.
-                if let Some(due) = self.open_deadline(id)
-                    && !self
-                        .sessions
-                        .get(id)
-                        .is_some_and(|session| (now + 1..=due).contains(&session.link.timer_tick))
-                {
-                    self.arm(id, due);
-                }
-            }
-            Stage::Handshake => {}
-        }
-    }
-
-    /// When an open connection has to be looked at.
-    fn open_deadline(&self, id: ConnId) -> Option<Tick> {
-        let link = &self.sessions.get(id)?.link;
-        let ping = link.received_tick.max(link.stage_tick) + self.times.ping;
-        let idle = link.received_tick + self.times.idle;
-        match (self.times.ping, self.times.idle) {
-            (0, 0) => None,
-            (0, _) => Some(idle),
-            (_, 0) => Some(ping),
-            _ => Some(ping.min(idle)),
-        }
-    }
-
-    fn handle_timer<T: Tx>(&mut self, tx: &mut T, id: ConnId) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        let link = &mut session.link;
-        let Times { now, handshake, ping, idle, close, .. } = self.times;
-        match link.stage {
-            Stage::Handshake if now >= link.stage_tick + handshake => {
-                let mut out = tx.out(id);
-                upgrade::time_out(&mut out);
-                tx.flush(id, out);
-                self.core.stats.rejected += 1;
-                self.enter(id, Stage::Ending);
-                tx.close(id, Close::Graceful);
-            }
-            Stage::Handshake => {
-                let due = link.stage_tick + handshake;
-                self.arm(id, due);
-            }
-            Stage::Open => {
-                if idle != 0 && now >= link.received_tick + idle {
-                    self.close(tx, id, Cause::Idle, CloseCode::GOING_AWAY, "idle timeout");
-                    return;
-                }
-                if ping != 0 && now >= link.received_tick.max(link.stage_tick) + ping {
-                    link.stage_tick = now;
-                    let mut out = tx.out(id);
-                    // Refused only where a close frame has left, and then there is no ping to send.
-                    let _ = link.connection.ping(&[], None, &mut out);
-                    if tx.flush(id, out) > self.core.config.backlog_bytes_max {
-                        return self.overflow(tx, id);
-                    }
-                }
-                if let Some(due) = self.open_deadline(id) {
-                    self.arm(id, due);
-                }
-            }
-            Stage::Closing | Stage::Ending if now >= link.stage_tick + close => self.abort(tx, id),
-            Stage::Closing | Stage::Ending => {
-                let due = link.stage_tick + close;
-                self.arm(id, due);
             }
         }
     }
