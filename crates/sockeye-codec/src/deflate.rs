@@ -63,7 +63,7 @@ mod window;
 use std::fmt;
 
 use crate::error::ProtocolError;
-use crate::frame::Role;
+use crate::frame::{FrameHeader, OpCode, Role};
 use crate::mask::MaskingKey;
 use crate::message::{Chunk, DataKind, Message};
 use compressor::Context;
@@ -179,14 +179,28 @@ impl Deflate {
     ) {
         match self.class() {
             Some(class) => compressor.encode(class, message, masking_key, out),
-            None => compressor.encode_in_context(
+            None => compressor.payload_in_context(
                 &mut self.context,
                 self.sends.window_bits,
-                message,
+                message.kind(),
+                message.as_bytes(),
                 masking_key,
                 out,
             ),
         }
+    }
+
+    /// Appends frames that a server has encoded before, one behind the other: messages as
+    /// [`encode`](Self::encode) does, all others as they are.
+    pub fn encode_frames(&mut self, compressor: &mut Compressor, frames: &[u8], out: &mut Vec<u8>) {
+        let Some(class) = self.class() else {
+            let window_bits = self.sends.window_bits;
+            return each_frame(frames, out, |kind, payload, out| {
+                let context = &mut self.context;
+                compressor.payload_in_context(context, window_bits, kind, payload, None, out);
+            });
+        };
+        compressor.encode_frames(class, frames, out);
     }
 
     /// The connections that can be sent the same compressed bytes; `None` for one that has a
@@ -211,6 +225,27 @@ impl Deflate {
     pub fn window_bytes(&self) -> usize {
         self.window.bytes_held()
     }
+}
+
+/// Gives the payload of each message to `encode`; what is no message is appended as it is.
+fn each_frame(
+    mut frames: &[u8],
+    out: &mut Vec<u8>,
+    mut encode: impl FnMut(DataKind, &[u8], &mut Vec<u8>),
+) {
+    while let Ok(Some((header, header_len))) = FrameHeader::parse(frames, Role::Client)
+        && let Some(len) = usize::try_from(header.payload_len).ok()
+        && let Some(payload) = frames[header_len..].get(..len)
+    {
+        let (frame, rest) = frames.split_at(header_len + len);
+        frames = rest;
+        match header.opcode {
+            OpCode::Text if header.fin && !header.rsv1 => encode(DataKind::Text, payload, out),
+            OpCode::Binary if header.fin && !header.rsv1 => encode(DataKind::Binary, payload, out),
+            _ => out.extend_from_slice(frame),
+        }
+    }
+    out.extend_from_slice(frames);
 }
 
 impl fmt::Debug for Deflate {

@@ -10,9 +10,11 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Instant;
 
+use sockeye_codec::deflate::Inflater;
 use sockeye_codec::{CloseCode, Codec, Connection};
 use sockeye_driver::{Close, ConnId, Driver, SideTable, Sink, Tx};
 
+use crate::compress;
 use crate::config::Config;
 use crate::ctx::{BACKLOG_REASON, Core, ShardCtx};
 use crate::error::Closed;
@@ -40,6 +42,7 @@ struct Engine<H: Handler> {
     handler: H,
     sessions: SideTable<Session<H::Session>>,
     codec: Codec,
+    inflater: Inflater,
     core: Core,
     wheel: Wheel,
     times: Times,
@@ -65,6 +68,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             handler,
             sessions: SideTable::default(),
             codec: Codec::server(config.limits()),
+            inflater: compress::inflater(&config),
             wheel: Wheel::new(now),
             times: Times::new(&config, now),
             mailbox: Arc::clone(&handle.shards[usize::from(number)]),
@@ -179,6 +183,7 @@ impl<H: Handler> Engine<H> {
         if now != self.times.turn {
             self.times.turn = now;
             self.times.now = self.wheel.tick_at(now);
+            self.core.compressing.now = self.times.now;
         }
     }
 
@@ -224,6 +229,7 @@ impl<H: Handler> Engine<H> {
             cork,
             handler: &mut self.handler,
             core: &mut self.core,
+            inflater: &mut self.inflater,
             link: &mut session.link,
             session: session.data.as_mut()?,
             id,
@@ -282,10 +288,17 @@ impl<H: Handler> Engine<H> {
                 self.enter(id, Stage::Ending);
                 tx.close(id, Close::Graceful);
             }
-            Progress::Accepted { session: data, streaming } => {
+            Progress::Accepted { session: data, streaming, deflate } => {
                 session.data = Some(data);
+                let link = &mut session.link;
+                if deflate.is_some() {
+                    link.connection = Connection::new().allow_rsv1();
+                }
                 if streaming {
-                    session.link.connection = Connection::new().streaming();
+                    link.connection = mem::take(&mut link.connection).streaming();
+                }
+                if let Some(params) = deflate {
+                    link.start_compression(&params);
                 }
                 self.core.stats.opened += 1;
                 self.core.stats.open += 1;
@@ -356,6 +369,7 @@ impl<H: Handler> Engine<H> {
     fn end(&mut self, id: ConnId, why: impl FnOnce(&Session<H::Session>) -> Closed) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.link.is_not_alive();
+        session.link.aside = None;
         let Some(data) = session.data.take() else { return };
         let why = why(session);
         self.core.stats.open -= 1;
@@ -383,6 +397,10 @@ impl<H: Handler> Engine<H> {
         }
         self.due = due;
         self.deliver(tx);
+        self.watch_contexts();
+        self.core.stats.set_deflate(&self.core.compressing.compressor().counts());
+        self.core.stats.set_inflate(&self.inflater.counts());
+        self.inflater.trim();
         self.core.stats.connections = self.sessions.len() as u64;
         self.mailbox.stats.write(&self.core.stats);
     }

@@ -5,10 +5,10 @@ use std::fmt;
 
 use zlib_rs::{Deflate as Zlib, DeflateConfig as ZlibConfig, DeflateFlush, Status, Strategy};
 
-use super::{Counts, DeflateConfig};
+use super::{Counts, DeflateConfig, each_frame};
 use crate::encode;
 use crate::mask::MaskingKey;
-use crate::message::Message;
+use crate::message::{DataKind, Message};
 
 /// A flush ends with these, which the sender takes off and the receiver puts back (section 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
@@ -44,6 +44,7 @@ impl Class {
 /// when the first message of its class leaves.
 pub struct Compressor {
     config: DeflateConfig,
+    bytes_min: usize,
     shared: [Option<Box<Zlib>>; WINDOW_SIZES],
     /// `scratch[..]` is written before it is read.
     scratch: Vec<u8>,
@@ -56,6 +57,7 @@ impl Compressor {
     pub fn new(config: &DeflateConfig) -> Self {
         Self {
             config: config.clamped(),
+            bytes_min: config.compress_bytes_min.max(1),
             shared: Default::default(),
             scratch: Vec::new(),
             counts: Counts::default(),
@@ -77,48 +79,64 @@ impl Compressor {
         masking_key: Option<MaskingKey>,
         out: &mut Vec<u8>,
     ) {
-        if self.is_worth_it(message) {
+        self.payload(class, message.kind(), message.as_bytes(), masking_key, out);
+    }
+
+    /// Appends frames that a server has encoded before, one behind the other, for the connections
+    /// of a class: messages as [`encode`](Self::encode) does, all others as they are.
+    pub fn encode_frames(&mut self, class: Class, frames: &[u8], out: &mut Vec<u8>) {
+        each_frame(frames, out, |kind, payload, out| self.payload(class, kind, payload, None, out));
+    }
+
+    fn payload(
+        &mut self,
+        class: Class,
+        kind: DataKind,
+        payload: &[u8],
+        masking_key: Option<MaskingKey>,
+        out: &mut Vec<u8>,
+    ) {
+        if self.is_worth_it(payload) {
             let shared = &mut self.shared[class.index()];
             let zlib = shared.get_or_insert_with(|| new_zlib(&self.config, class.0));
             zlib.reset();
-            match deflate(zlib, message.as_bytes(), &mut self.scratch) {
-                Some(len) if len < message.len() => {
-                    let payload = &self.scratch[..len];
-                    encode::compressed(out, message.kind(), payload, masking_key);
-                    return self.count(message.len(), len);
+            match deflate(zlib, payload, &mut self.scratch) {
+                Some(len) if len < payload.len() => {
+                    encode::compressed(out, kind, &self.scratch[..len], masking_key);
+                    return self.count(payload.len(), len);
                 }
-                Some(_) => self.count(message.len(), message.len()),
+                Some(_) => self.count(payload.len(), payload.len()),
                 None => *shared = None,
             }
         }
-        encode::message(out, message, masking_key);
+        encode::frame(out, true, kind.opcode(), payload, masking_key);
     }
 
     /// Appends a message behind those that this context has seen. What the context has seen must
     /// leave compressed: the peer's window would else be another.
-    pub(super) fn encode_in_context(
+    pub(super) fn payload_in_context(
         &mut self,
         context: &mut Option<Context>,
         window_bits: u8,
-        message: Message<'_>,
+        kind: DataKind,
+        payload: &[u8],
         masking_key: Option<MaskingKey>,
         out: &mut Vec<u8>,
     ) {
-        if self.is_worth_it(message) {
+        if self.is_worth_it(payload) {
             let zlib = context.get_or_insert_with(|| new_zlib(&self.config, window_bits));
-            if let Some(len) = deflate(zlib, message.as_bytes(), &mut self.scratch) {
-                let payload = &self.scratch[..len];
-                encode::compressed(out, message.kind(), payload, masking_key);
-                return self.count(message.len(), len);
+            if let Some(len) = deflate(zlib, payload, &mut self.scratch) {
+                encode::compressed(out, kind, &self.scratch[..len], masking_key);
+                return self.count(payload.len(), len);
             }
             *context = None;
         }
-        encode::message(out, message, masking_key);
+        encode::frame(out, true, kind.opcode(), payload, masking_key);
     }
 
     /// An empty message never is: compressed it has a byte.
-    fn is_worth_it(&self, message: Message<'_>) -> bool {
-        message.len() >= self.config.compress_bytes_min.max(1)
+    const fn is_worth_it(&self, payload: &[u8]) -> bool {
+        payload.len() >= self.bytes_min
     }
 
     fn count(&mut self, bytes_in: usize, bytes_out: usize) {

@@ -8,7 +8,7 @@ use sockeye_driver::{Close, ConnId, Tx};
 use super::Engine;
 use crate::config::Config;
 use crate::handler::Handler;
-use crate::session::{Cause, Stage};
+use crate::session::{Cause, Stage, flag};
 use crate::timers::{Tick, ticks};
 use crate::upgrade;
 
@@ -21,6 +21,7 @@ pub(super) struct Times {
     ping: Tick,
     idle: Tick,
     close: Tick,
+    context: Tick,
 }
 
 impl Times {
@@ -33,6 +34,7 @@ impl Times {
             ping: or_never(config.ping_interval_ms),
             idle: or_never(config.idle_timeout_ms),
             close: ticks(config.close_timeout_ms),
+            context: or_never(config.deflate_idle_ms),
         }
     }
 }
@@ -74,18 +76,35 @@ impl<H: Handler> Engine<H> {
         let link = &self.sessions.get(id)?.link;
         let ping = link.received_tick.max(link.stage_tick) + self.times.ping;
         let idle = link.received_tick + self.times.idle;
-        match (self.times.ping, self.times.idle) {
+        let alive = match (self.times.ping, self.times.idle) {
             (0, 0) => None,
             (0, _) => Some(idle),
             (_, 0) => Some(ping),
             _ => Some(ping.min(idle)),
+        };
+        if !link.is(flag::DEFLATE) || self.times.context == 0 {
+            return alive;
+        }
+        let parked = link.context_tick().map(|used| used + self.times.context);
+        alive.into_iter().chain(parked).min()
+    }
+
+    /// Contexts that were begun in this turn are to be looked at when they may be idle.
+    pub(super) fn watch_contexts(&mut self) {
+        while let Some(id) = self.core.compressing.contexts.pop() {
+            let Some(due) = self.open_deadline(id) else { continue };
+            let Some(session) = self.sessions.get(id) else { continue };
+            let awaited = self.times.now + 1..=due;
+            if session.link.stage == Stage::Open && !awaited.contains(&session.link.timer_tick) {
+                self.arm(id, due);
+            }
         }
     }
 
     pub(super) fn handle_timer<T: Tx>(&mut self, tx: &mut T, id: ConnId) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let link = &mut session.link;
-        let Times { now, handshake, ping, idle, close, .. } = self.times;
+        let Times { now, handshake, ping, idle, close, context, .. } = self.times;
         match link.stage {
             Stage::Handshake if now >= link.stage_tick + handshake => {
                 let mut out = tx.out(id);
@@ -112,6 +131,10 @@ impl<H: Handler> Engine<H> {
                     if tx.flush(id, out) > self.core.config.backlog_bytes_max {
                         return self.overflow(tx, id);
                     }
+                }
+                if context != 0 && link.context_tick().is_some_and(|used| now >= used + context) {
+                    link.park_context();
+                    self.core.stats.contexts_parked += 1;
                 }
                 if let Some(due) = self.open_deadline(id) {
                     self.arm(id, due);
