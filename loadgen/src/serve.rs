@@ -39,8 +39,8 @@ struct DeflateOptions {
     /// Agree on permessage-deflate (RFC 7692) with the clients that offer it
     #[arg(long)]
     deflate: bool,
-    /// Who may refer to earlier messages: smaller, at up to 270 KiB a connection for what the server
-    /// sends and 32 KiB for what clients send
+    /// Who may refer to earlier messages: smaller, at up to 270 KiB a connection for what the
+    /// server sends and 32 KiB for what clients send
     #[arg(long, value_enum, requires = "deflate", default_value_t = Takeover::None)]
     deflate_takeover: Takeover,
     /// From 1, fastest, to 9, smallest

@@ -39,9 +39,9 @@
 //! # Compression
 //!
 //! permessage-deflate (RFC 7692) is off until [`Config::deflate`] asks for it; then it is agreed on
-//! with each client that offers it, unless [`Upgrade::without_compression`] says no. Handlers see no
-//! difference: messages come inflated, under the same limits, and leave compressed where that makes
-//! them smaller. [`Ctx::send_uncompressed`] is for pictures and the like. A publication is
+//! with each client that offers it, unless [`Upgrade::without_compression`] says no. Handlers see
+//! no difference: messages come inflated, under the same limits, and leave compressed where that
+//! makes them smaller. [`Ctx::send_uncompressed`] is for pictures and the like. A publication is
 //! compressed once for all connections with the same window and no context; with
 //! [context takeover](DeflateConfig::server_context_takeover) it is compressed for each of them.
 //!

@@ -40,8 +40,9 @@ impl Parameters {
     fn read(extension: Extension<'_>) -> Option<Self> {
         let mut parameters = Self::default();
         for parameter in extension.parameters() {
-            //= rfc7692#section-7.1
-            //# The negotiation offer contains an extension parameter with an invalid value.
+            //= rfc7692#section-7
+            //# A server MUST decline an extension negotiation offer for this extension if any of
+            //# the following conditions are met:
             let is_new = match (parameter.name, parameter.value) {
                 (b"server_no_context_takeover", None) => {
                     !std::mem::replace(&mut parameters.server_no_context_takeover, true)
@@ -69,7 +70,7 @@ impl Parameters {
     }
 }
 
-/// "A decimal integer value without leading zeroes between 8 to 15, inclusive" (section 7.1.2).
+/// "A decimal integer value without leading zeroes between 8 to 15, inclusive" (section 7.1.2.1).
 fn window_bits(value: Value<'_>) -> Option<u8> {
     let mut digits = value.bytes();
     let bits = match (digits.next()?, digits.next(), digits.next()) {
@@ -162,9 +163,7 @@ pub(crate) fn check_answer<'a>(
         let params = Parameters::read(extension)
             .and_then(|answer| agree(&answer, &config.clamped()))
             .ok_or(AnswerError::Parameters)?;
-        //= rfc7692#section-5.1
-        //# If the client receives a negotiation response that doesn't correspond
-        //# to any of its offers, it MUST _Fail the WebSocket Connection_.
+        // One of our offers is accepted, not two.
         if agreed.replace(params).is_some() {
             return Err(AnswerError::Parameters);
         }
@@ -179,8 +178,7 @@ fn agree(answer: &Parameters, config: &DeflateConfig) -> Option<Params> {
         return None;
     }
     let server_bits = answer.server_max_window_bits.unwrap_or(WINDOW_BITS_MAX);
-    //= rfc7692#section-7.1.2.1
-    //# If a client receives a negotiation response with a larger value
+    // Section 7.1.2.1: "with the same or smaller value as the offer".
     if server_bits > config.server_max_window_bits {
         return None;
     }
