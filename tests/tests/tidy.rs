@@ -59,9 +59,11 @@ const HOT: &[&str] = &[
     "crates/sockeye-driver/src/uring/buffers.rs",
     "crates/sockeye-driver/src/uring/receive.rs",
     "crates/sockeye-driver/src/uring/sends.rs",
+    "crates/sockeye/src/compress.rs",
     "crates/sockeye/src/ctx.rs",
     "crates/sockeye/src/session.rs",
     "crates/sockeye/src/shard.rs",
+    "crates/sockeye/src/shard/deadlines.rs",
     "crates/sockeye/src/shard/outward.rs",
 ];
 
