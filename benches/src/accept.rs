@@ -16,5 +16,5 @@ pub fn accept(mut request: &mut [u8], out: &mut Vec<u8>) {
     let request = Request::parse(head, &mut lines, &limits).expect("good");
     let key = request.websocket().expect("good");
     out.clear();
-    write_accept(out, &request, &key, None, NO_HEADERS).expect("good");
+    write_accept(out, &request, &key, None, None, NO_HEADERS).expect("good");
 }

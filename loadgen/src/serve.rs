@@ -9,7 +9,7 @@ use std::thread;
 use clap::{Args, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use sockeye::{Backend, ChosenBackend, Handle, Handler, Server};
+use sockeye::{Backend, ChosenBackend, Config, DeflateConfig, Handle, Handler, Server};
 
 use crate::apps::{self, App};
 
@@ -28,6 +28,75 @@ pub(crate) struct Options {
     /// How the bytes move
     #[arg(long, value_enum, default_value_t = BackendName::Auto)]
     backend: BackendName,
+    #[command(flatten)]
+    deflate: DeflateOptions,
+}
+
+/// Options of permessage-deflate.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Compression")]
+struct DeflateOptions {
+    /// Agree on permessage-deflate (RFC 7692) with the clients that offer it
+    #[arg(long)]
+    deflate: bool,
+    /// Who may refer to earlier messages: smaller, at up to 270 KiB a connection for what the
+    /// server sends and 32 KiB for what clients send
+    #[arg(long, value_enum, requires = "deflate", default_value_t = Takeover::None)]
+    deflate_takeover: Takeover,
+    /// From 1, fastest, to 9, smallest
+    #[arg(long, value_name = "N", requires = "deflate", default_value_t = 6)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=9))]
+    deflate_level: u8,
+    /// Memory of a compressor, from 1, least, to 9, most
+    #[arg(long, value_name = "N", requires = "deflate", default_value_t = 8)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=9))]
+    deflate_memory_level: u8,
+    /// The server's window has at most 2 to this power bytes
+    #[arg(long, value_name = "BITS", requires = "deflate", default_value_t = 15)]
+    #[arg(value_parser = clap::value_parser!(u8).range(8..=15))]
+    deflate_server_window: u8,
+    /// The same of the clients' windows
+    #[arg(long, value_name = "BITS", requires = "deflate", default_value_t = 15)]
+    #[arg(value_parser = clap::value_parser!(u8).range(8..=15))]
+    deflate_client_window: u8,
+    /// Shorter messages leave as they are
+    #[arg(long, value_name = "BYTES", requires = "deflate", default_value_t = 128)]
+    deflate_min: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Takeover {
+    /// nobody: all connections share one compressor
+    None,
+    /// the server
+    Server,
+    /// the clients
+    Client,
+    /// both
+    Both,
+}
+
+impl DeflateOptions {
+    const fn config(&self) -> Option<DeflateConfig> {
+        if !self.deflate {
+            return None;
+        }
+        Some(DeflateConfig {
+            server_context_takeover: matches!(
+                self.deflate_takeover,
+                Takeover::Server | Takeover::Both
+            ),
+            client_context_takeover: matches!(
+                self.deflate_takeover,
+                Takeover::Client | Takeover::Both
+            ),
+            server_max_window_bits: self.deflate_server_window,
+            client_max_window_bits: self.deflate_client_window,
+            level: self.deflate_level,
+            memory_level: self.deflate_memory_level,
+            compress_bytes_min: self.deflate_min,
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -66,12 +135,17 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if let Some(shards) = options.shards {
         server = server.shards(shards.into());
     }
+    let deflate = options.deflate.config();
+    let with_deflate = |config: Config| Config { deflate, ..config };
+    if options.app != App::Chat {
+        server = server.config(with_deflate(Config::default()));
+    }
     match options.app {
         App::Echo => serve(server, signals, |_| apps::Echo),
         App::Broadcast => serve(server, signals, |_| apps::Broadcast),
         App::Chat => {
             let shared = Arc::new(apps::chat::Shared::default());
-            let server = server.config(apps::chat::config());
+            let server = server.config(with_deflate(apps::chat::config()));
             serve(server, signals, move |_| apps::chat::Chat::new(Arc::clone(&shared)))
         }
     }

@@ -5,6 +5,7 @@ mod backends;
 #[path = "serve/process.rs"]
 mod process;
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use process::{Ended, PATIENCE, Process, Server};
@@ -142,6 +143,41 @@ fn io_uring_serves_or_says_why_not() {
     assert_eq!(server.process.wait().status.code(), Some(0));
 }
 
+/// What the server agrees to, asked with everything that a client can offer.
+fn agreed(arguments: &[&str]) -> Option<String> {
+    let server = Server::start(arguments);
+    let mut stream = TcpStream::connect(server.address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("it is open");
+    let lines = BufReader::new(stream).lines().map(|line| line.expect("it is open"));
+    let mut lines = lines.take_while(|line| !line.is_empty());
+    lines.find_map(|line| Some(line.strip_prefix("Sec-WebSocket-Extensions: ")?.to_owned()))
+}
+
+#[test]
+fn compression_is_agreed_on_as_the_options_say() {
+    assert_eq!(agreed(&[]), None);
+    let both = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    assert_eq!(agreed(&["--deflate"]).as_deref(), Some(both));
+    let windows = ["--deflate-server-window", "10", "--deflate-client-window", "9"];
+    let levels = ["--deflate-level", "1", "--deflate-memory-level", "1", "--deflate-min", "0"];
+    for (takeover, parameters) in [
+        ("none", "; server_no_context_takeover; client_no_context_takeover"),
+        ("server", "; client_no_context_takeover"),
+        ("client", "; server_no_context_takeover"),
+        ("both", ""),
+    ] {
+        let arguments = [&["--deflate", "--deflate-takeover", takeover], &windows[..], &levels];
+        let expected = format!(
+            "permessage-deflate{parameters}; server_max_window_bits=10; client_max_window_bits=9"
+        );
+        assert_eq!(agreed(&arguments.concat()), Some(expected));
+    }
+}
+
 #[test]
 fn bad_arguments_are_named() {
     for (arguments, named) in [
@@ -152,6 +188,13 @@ fn bad_arguments_are_named() {
         (&["serve", "--app", "nope"], "echo, broadcast, chat"),
         (&["serve", "--listn", "127.0.0.1:0"], "'--listen'"),
         (&["serve", "--backend", "kqueue"], "kqueue"),
+        (&["serve", "--deflate", "--deflate-level", "10"], "--deflate-level"),
+        (&["serve", "--deflate", "--deflate-memory-level", "0"], "--deflate-memory-level"),
+        (&["serve", "--deflate", "--deflate-server-window", "7"], "--deflate-server-window"),
+        (&["serve", "--deflate", "--deflate-client-window", "16"], "--deflate-client-window"),
+        (&["serve", "--deflate", "--deflate-takeover", "all"], "none, server, client, both"),
+        (&["serve", "--deflate", "--deflate-min", "few"], "--deflate-min"),
+        (&["serve", "--deflate-level", "3"], "--deflate"),
         (&["demo", "--connections", "0"], "--connections"),
         (&["demo", "--seconds", "0"], "--seconds"),
         (&["demo", "--bytes", "1048577"], "--bytes"),

@@ -7,13 +7,14 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use sockeye_codec::deflate::{Compressor, Deflate, DeflateConfig, Inflater, Params};
 use sockeye_codec::handshake::{
     Accepted, ClientHandshake, ClientRequest, HandshakeError, HandshakeLimits, Key, RequestError,
     UrlError, WsUrl,
 };
 use sockeye_codec::mask::MaskingKey;
 use sockeye_codec::{
-    CloseCode, Codec, Connection, Event, Limits, Message, ProtocolError, SendError,
+    CloseCode, Codec, Connection, Event, Limits, Message, ProtocolError, Role, SendError,
 };
 
 /// What one read asks for.
@@ -21,12 +22,21 @@ const READ_BYTES: usize = 64 << 10;
 /// How long the server may be silent.
 const READ_TIMEOUT: Duration = crate::PATIENCE;
 
+/// What a client sends compressed messages with.
+struct Compression {
+    deflate: Deflate,
+    compressor: Compressor,
+}
+
 /// One connection, past its handshake.
 pub struct Client {
     stream: TcpStream,
     codec: Codec,
     connection: Connection,
     subprotocol: Option<String>,
+    agreed: Option<Params>,
+    compression: Option<Compression>,
+    inflater: Inflater,
     /// `input[unread_from..unread_to]` has been read from the socket and not been looked at.
     input: Box<[u8]>,
     unread_from: usize,
@@ -37,6 +47,16 @@ pub struct Client {
 impl Client {
     /// Connects to a `ws:` URL and offers the subprotocols.
     pub fn connect(url: &str, subprotocols: &[&str], limits: Limits) -> Result<Self, ClientError> {
+        Self::connect_with(url, subprotocols, limits, None)
+    }
+
+    /// [`connect`](Self::connect), and offers permessage-deflate.
+    pub fn connect_with(
+        url: &str,
+        subprotocols: &[&str],
+        limits: Limits,
+        deflate: Option<DeflateConfig>,
+    ) -> Result<Self, ClientError> {
         let url = WsUrl::parse(url)?;
         if url.is_secure() {
             return Err(ClientError::Secure);
@@ -44,6 +64,9 @@ impl Client {
         let mut request = ClientRequest::for_url(&url);
         for &name in subprotocols {
             request = request.subprotocol(name);
+        }
+        if let Some(config) = deflate {
+            request = request.deflate(config);
         }
         let stream = TcpStream::connect((url.host(), url.port()))?;
         stream.set_nodelay(true)?;
@@ -53,12 +76,23 @@ impl Client {
             codec: Codec::client(limits, random()?),
             connection: Connection::new(),
             subprotocol: None,
+            agreed: None,
+            compression: None,
+            inflater: Inflater::new(&limits),
             input: vec![0; READ_BYTES].into(),
             unread_from: 0,
             unread_to: 0,
             out: Vec::new(),
         };
-        client.subprotocol = client.shake_hands(&request)?.subprotocol;
+        let accepted = client.shake_hands(&request)?;
+        (client.subprotocol, client.agreed) = (accepted.subprotocol, accepted.deflate);
+        if let (Some(params), Some(config)) = (&client.agreed, deflate) {
+            client.connection = Connection::new().allow_rsv1();
+            client.compression = Some(Compression {
+                deflate: Deflate::new(params, Role::Client),
+                compressor: Compressor::new(&config),
+            });
+        }
         Ok(client)
     }
 
@@ -85,6 +119,11 @@ impl Client {
         self.subprotocol.as_deref()
     }
 
+    /// What was agreed on for permessage-deflate.
+    pub const fn deflate(&self) -> Option<&Params> {
+        self.agreed.as_ref()
+    }
+
     /// Gives what comes in to `handle`, until that returns something, which is returned. `None`:
     /// the connection was closed first, and the server has closed its side of TCP, too.
     pub fn receive<R>(
@@ -105,8 +144,22 @@ impl Client {
                             return Err(error.into());
                         }
                     };
-                let connection = &mut self.connection;
-                let mut answer = Answer { connection, masking_key, out: &mut self.out };
+                let event = match (event, &mut self.compression) {
+                    (Event::Extension(kind, payload), Some(Compression { deflate, .. })) => {
+                        match deflate.inflate(&mut self.inflater, kind, payload) {
+                            Ok(message) => Event::Message(message),
+                            Err(error) => {
+                                self.connection.fail(error, masking_key, &mut self.out);
+                                let _ = self.flush();
+                                return Err(error.into());
+                            }
+                        }
+                    }
+                    (event, _) => event,
+                };
+                let (connection, compression) = (&mut self.connection, &mut self.compression);
+                let mut answer =
+                    Answer { connection, compression, masking_key, out: &mut self.out };
                 if let Some(result) = handle(event, &mut answer) {
                     self.unread_from = self.unread_to - input.len();
                     self.flush()?;
@@ -134,7 +187,8 @@ impl Client {
     /// Sends a message.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), ClientError> {
         let masking_key = self.codec.next_masking_key();
-        self.connection.send(message, masking_key, &mut self.out)?;
+        let (connection, compression) = (&mut self.connection, &mut self.compression);
+        Answer { connection, compression, masking_key, out: &mut self.out }.send(message.into())?;
         Ok(self.flush()?)
     }
 
@@ -177,6 +231,7 @@ impl Client {
 /// What a client says to an event that it still holds.
 pub struct Answer<'a> {
     connection: &'a mut Connection,
+    compression: &'a mut Option<Compression>,
     masking_key: Option<MaskingKey>,
     out: &'a mut Vec<u8>,
 }
@@ -184,7 +239,13 @@ pub struct Answer<'a> {
 impl Answer<'_> {
     /// Sends one message; a second one would have the masking key of the first.
     pub fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
-        self.connection.send(message, self.masking_key, self.out)
+        match self.compression {
+            Some(Compression { deflate, compressor }) if self.connection.is_open() => {
+                deflate.encode(compressor, message, self.masking_key, self.out);
+                Ok(())
+            }
+            _ => self.connection.send(message, self.masking_key, self.out),
+        }
     }
 }
 

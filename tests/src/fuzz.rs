@@ -3,11 +3,14 @@
 
 use std::ops::Range;
 
+use sockeye_codec::deflate::{Compressor, Deflate, DeflateConfig, Inflater, Params, negotiate};
 use sockeye_codec::handshake::{
     ClientHandshake, ClientRequest, HandshakeError, HandshakeLimits, Head, HeadBuffer, HeaderLines,
     Key, NO_HEADERS, Request, write_accept,
 };
-use sockeye_codec::{CloseCode, Codec, Connection, Event, Limits, Message, Role};
+use sockeye_codec::{
+    Chunk, CloseCode, Codec, Connection, DataKind, Event, Limits, Message, ProtocolError, Role,
+};
 
 use crate::oracle::Setup;
 use crate::replay;
@@ -16,12 +19,14 @@ use crate::replay;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All there are.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 7] = [
     ("decode", decode),
     ("conversation", conversation),
     ("server_handshake", server_handshake),
     ("client_handshake", client_handshake),
     ("extensions", extensions),
+    ("deflate_offers", deflate_offers),
+    ("inflate", inflate),
 ];
 
 /// Takes numbers off the front of the input; what is missing is 0.
@@ -199,7 +204,7 @@ fn serve(data: &[u8], pieces: &[Range<usize>]) -> (Served, usize) {
                 Request::parse(head, &mut HeaderLines::new(), &limits).and_then(|request| {
                     let key = request.websocket()?;
                     let mut out = Vec::new();
-                    write_accept(&mut out, &request, &key, None, NO_HEADERS)
+                    write_accept(&mut out, &request, &key, None, None, NO_HEADERS)
                         .expect("nothing chosen");
                     Ok(Some((key, out)))
                 })
@@ -253,6 +258,104 @@ pub fn client_handshake(mut data: &[u8]) {
     };
     let whole = read(std::slice::from_ref(&(0..data.len())));
     assert_eq!(whole, read(&pieces(data.len(), cuts)));
+}
+
+/// The settings that a byte stands for.
+fn deflate_config(byte: u8) -> DeflateConfig {
+    DeflateConfig {
+        server_context_takeover: byte & 1 != 0,
+        client_context_takeover: byte & 2 != 0,
+        server_max_window_bits: 8 + (byte >> 2 & 7),
+        client_max_window_bits: 8 + (byte >> 5),
+        compress_bytes_min: 0,
+        ..DeflateConfig::default()
+    }
+}
+
+/// Whatever is offered: what is agreed on is within the settings, and is itself an offer to which
+/// the same is the answer.
+pub fn deflate_offers(mut data: &[u8]) {
+    let [settings] = take(&mut data);
+    let config = deflate_config(settings);
+    let Some(params) = negotiate(data.split(|byte| *byte == b'\n'), &config) else { return };
+    assert!(params.server_window_bits() <= config.server_max_window_bits);
+    assert!(!params.server_context_takeover() || config.server_context_takeover);
+    assert!(!params.client_context_takeover() || config.client_context_takeover);
+    // Memory for what comes in is within the settings too.
+    let window_bits = params.client_window_bits();
+    assert!(!params.client_context_takeover() || window_bits <= config.client_max_window_bits);
+    let answer = params.to_string();
+    let again = negotiate([answer.as_bytes()], &config).expect("an answer is a good offer");
+    assert_eq!(again.to_string(), answer);
+}
+
+/// What both ends keep all of.
+fn with_context(role: Role) -> (Deflate, Params) {
+    let params = negotiate([&b"permessage-deflate"[..]], &deflate_config(0xff)).expect("an offer");
+    (Deflate::new(&params, role), params)
+}
+
+/// Messages of any bytes, one behind the other: whole and in chunks the same comes out, within the
+/// limit; and what comes out can be sent back.
+pub fn inflate(mut data: &[u8]) {
+    const LIMITS: Limits = Limits {
+        message_bytes_max: 100_000,
+        frame_bytes_max: 100_000,
+        fragments_per_message_max: 8,
+        spare_bytes_max: 1 << 17,
+    };
+    let [flags, cut] = take(&mut data);
+    let kind = if flags & 1 == 0 { DataKind::Binary } else { DataKind::Text };
+    let (mut whole, mut pieces) = (with_context(Role::Server).0, with_context(Role::Server).0);
+    let (mut echo, mut back) = (with_context(Role::Server).0, with_context(Role::Client).0);
+    let mut inflaters: [_; 3] = std::array::from_fn(|_| Inflater::new(&LIMITS));
+    let [inflater, streaming, returned] = &mut inflaters;
+    let mut compressor = Compressor::new(&deflate_config(0xff));
+    for payload in data.split(|byte| *byte == 0xa5) {
+        let message = whole.inflate(inflater, kind, payload);
+        let in_pieces = inflate_pieces(&mut pieces, streaming, kind, payload, cut);
+        match (message, in_pieces) {
+            (Ok(message), Ok(pieces)) => {
+                assert!(message.len() as u64 <= LIMITS.message_bytes_max);
+                assert!(message.as_bytes() == pieces, "in pieces it is another");
+                let mut frame = Vec::new();
+                echo.encode(&mut compressor, message, None, &mut frame);
+                let mut codec = Codec::client(LIMITS, [1; 32]);
+                let mut connection = Connection::new().allow_rsv1();
+                let mut input = &mut frame[..];
+                match connection.receive(&mut codec, &mut input, &mut Vec::new()) {
+                    Ok(Some(Event::Message(sent))) => assert_eq!(sent, message),
+                    Ok(Some(Event::Extension(kind, payload))) => {
+                        let sent = back.inflate(returned, kind, payload).expect("our own");
+                        assert!(sent == message, "it came back as another");
+                    }
+                    // Compressed what is noise is longer than it was.
+                    Err(ProtocolError::FrameTooLarge) => return,
+                    other => panic!("{other:?}"),
+                }
+            }
+            (Err(_), Err(_)) => return,
+            (whole, pieces) => panic!("{whole:?} and in pieces {pieces:?}"),
+        }
+    }
+}
+
+fn inflate_pieces(
+    deflate: &mut Deflate,
+    inflater: &mut Inflater,
+    kind: DataKind,
+    payload: &[u8],
+    cut: u8,
+) -> Result<Vec<u8>, ProtocolError> {
+    let (head, tail) = payload.split_at(usize::from(cut).min(payload.len()));
+    let mut message = Vec::new();
+    for (n, payload) in [head, tail].into_iter().enumerate() {
+        let mut chunk = Chunk { kind, payload, first: n == 0, last: n == 1 };
+        while let Some(piece) = deflate.inflate_chunk(inflater, &mut chunk)? {
+            message.extend_from_slice(piece.payload);
+        }
+    }
+    Ok(message)
 }
 
 /// A value of `Sec-WebSocket-Extensions` is taken exactly where it is a list of extensions.

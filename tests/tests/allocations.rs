@@ -5,7 +5,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use sockeye::{Ctx, Handler, Message, Server};
+use sockeye::{Config, Ctx, DeflateConfig, Handler, Message, Server};
+use sockeye_codec::Role;
+use sockeye_codec::deflate::{Compressor, Deflate, negotiate};
 use sockeye_codec::{OpCode, encode};
 use sockeye_tests::rig::backend;
 use tikv_jemalloc_ctl::thread;
@@ -44,15 +46,19 @@ struct Client(TcpStream);
 
 impl Client {
     fn connect(server: std::net::SocketAddr) -> Self {
+        Self::connect_with(server, "none-that-is-known")
+    }
+
+    fn connect_with(server: std::net::SocketAddr, extension: &str) -> Self {
         let mut stream = TcpStream::connect(server).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream
-            .write_all(
-                b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            )
-            .unwrap();
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Extensions: {extension}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -103,6 +109,55 @@ impl Client {
         encode::message(&mut large, Message::Binary(&[3; 40_000]), Some(KEY));
         self.exchange(&large, 1, 4 + 40_000);
     }
+}
+
+/// The bytes of a day with compression, and how many come back.
+struct CompressedDay {
+    client: Client,
+    frames: Vec<u8>,
+    answer_len: usize,
+}
+
+impl CompressedDay {
+    fn new(server: std::net::SocketAddr, offer: &str, config: &DeflateConfig) -> Self {
+        let params = negotiate([offer.as_bytes()], config).unwrap();
+        let (mut ours, mut theirs) =
+            (Deflate::new(&params, Role::Client), Deflate::new(&params, Role::Server));
+        let mut compressor = Compressor::new(config);
+        let (mut frames, mut answer) = (Vec::new(), Vec::new());
+        for n in 0..20 {
+            // As the client sends it, and as the server, which has the same compressor, does.
+            let bytes = b"tin fish ".repeat(50 + 200 * n);
+            ours.encode(&mut compressor, Message::Binary(&bytes), Some(KEY), &mut frames);
+            theirs.encode(&mut compressor, Message::Binary(&bytes), None, &mut answer);
+        }
+        let client = Client::connect_with(server, offer);
+        Self { client, frames, answer_len: answer.len() }
+    }
+}
+
+/// A connection without takeover, day after day the same bytes; the count comes over another one,
+/// which is on the same shard.
+#[test]
+fn a_warm_shard_allocates_nothing_for_compressed_messages() {
+    let config = DeflateConfig { compress_bytes_min: 32, ..DeflateConfig::default() };
+    let server = Server::bind("127.0.0.1:0").unwrap().shards(1).backend(backend());
+    let server = server.config(Config { deflate: Some(config), ..Config::default() });
+    let server =
+        server.spawn(|_| Counting { allocated: thread::allocatedp::read().unwrap() }).unwrap();
+    let mut teller = Client::connect(server.local_addr());
+    let mut day = CompressedDay::new(server.local_addr(), "permessage-deflate", &config);
+    let mut calm = 0;
+    for _ in 0..5_000 {
+        let before = teller.allocated();
+        day.client.exchange(&day.frames, 1, day.answer_len);
+        day.client.exchange(&day.frames, 5, day.answer_len);
+        calm = if teller.allocated() == before { calm + 1 } else { 0 };
+        if calm == 100 {
+            return;
+        }
+    }
+    panic!("the shard goes on allocating");
 }
 
 #[test]

@@ -25,6 +25,11 @@ use sockeye_codec::{Codec, Connection, Event, Limits, ProtocolError};
 use sockeye_tests::peer::{Peer, masked, unmasked};
 use sockeye_tests::rig::Rig;
 
+#[test]
+fn the_list_and_the_tests_agree() {
+    list::check("rfc6455", "RFC.md", 130);
+}
+
 /// Opens a connection to an echo server and sends these frames; the server must fail the
 /// connection with this code, after these echoes: close frame, then the end of TCP without a reset.
 fn server_fails(frames: &[&[u8]], echoes: &[&str], code: u16) {

@@ -59,9 +59,11 @@ const HOT: &[&str] = &[
     "crates/sockeye-driver/src/uring/buffers.rs",
     "crates/sockeye-driver/src/uring/receive.rs",
     "crates/sockeye-driver/src/uring/sends.rs",
+    "crates/sockeye/src/compress.rs",
     "crates/sockeye/src/ctx.rs",
     "crates/sockeye/src/session.rs",
     "crates/sockeye/src/shard.rs",
+    "crates/sockeye/src/shard/deadlines.rs",
     "crates/sockeye/src/shard/outward.rs",
 ];
 
@@ -142,6 +144,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("base64", &["crates/sockeye-codec/src/handshake/"]),
     ("simdutf8", &["crates/sockeye-codec/src/utf8.rs"]),
     ("rand", &["crates/sockeye-codec/src/codec.rs"]),
+    ("zlib_rs", &["crates/sockeye-codec/src/deflate/"]),
 ];
 
 #[test]

@@ -21,8 +21,10 @@ pub enum Event<'a> {
     Chunk(Chunk<'a>),
     /// A whole message with RSV1 set, where [an extension](Connection::allow_rsv1) gives that a
     /// meaning. The payload is as it came, unmasked; whether text is UTF-8 is for the extension to
-    /// check once it has undone its work. In streaming mode such a message comes in chunks.
+    /// check once it has undone its work: [`Deflate::inflate`](crate::deflate::Deflate::inflate).
     Extension(DataKind, &'a [u8]),
+    /// A piece of such a message (streaming mode).
+    ExtensionChunk(Chunk<'a>),
     /// A ping with its payload; its pong has been written.
     Ping(&'a [u8]),
     /// A pong with its payload, asked for or not.
@@ -91,7 +93,7 @@ impl Connection {
             Some(Ok(message)) if self.state != State::Closed => Ok(Some(Event::Message(message))),
             Some(Err(error)) if self.state != State::Closed => {
                 let key = codec.next_masking_key();
-                Err(self.fail(error, out, key))
+                Err(self.fail(error, key, out))
             }
             _ => self.receive_any(codec, input, out),
         }
@@ -165,10 +167,11 @@ impl Connection {
             Ok(Some(Decoded::Extension(kind, payload))) => {
                 Ok(Some(Event::Extension(kind, payload)))
             }
+            Ok(Some(Decoded::ExtensionChunk(chunk))) => Ok(Some(Event::ExtensionChunk(chunk))),
             Ok(Some(Decoded::Control(opcode, payload))) => {
                 self.handle_control(opcode, payload, out, key).map(Some)
             }
-            Err(error) => Err(self.fail(error, out, key)),
+            Err(error) => Err(self.fail(error, key, out)),
         }
     }
 
@@ -183,7 +186,7 @@ impl Connection {
         match opcode {
             OpCode::Close => {
                 let frame =
-                    CloseFrame::parse(payload).map_err(|error| self.fail(error, out, key))?;
+                    CloseFrame::parse(payload).map_err(|error| self.fail(error, key, out))?;
                 if self.state == State::Open {
                     // Section 5.5.1: "MUST send a Close frame in response", "typically echos the
                     // status code it received".
@@ -205,15 +208,17 @@ impl Connection {
         }
     }
 
-    fn fail(
+    /// Fails the connection for a violation that an extension has found (section 7.1.7): appends
+    /// the close frame that says why, unless ours has left before. All further input is discarded.
+    pub fn fail(
         &mut self,
         error: ProtocolError,
+        masking_key: Option<MaskingKey>,
         out: &mut Vec<u8>,
-        key: Option<MaskingKey>,
     ) -> ProtocolError {
         if self.state == State::Open {
             let close = CloseFrame { code: error.close_code(), reason: error.reason() };
-            encode::close(out, Some(close), key);
+            encode::close(out, Some(close), masking_key);
         }
         self.end();
         error

@@ -24,6 +24,7 @@ pub(crate) enum Decoded<'a> {
     Chunk(Chunk<'a>),
     /// RSV1 was set on the first frame: the payload is the extension's to make sense of.
     Extension(DataKind, &'a [u8]),
+    ExtensionChunk(Chunk<'a>),
     Control(OpCode, &'a [u8]),
 }
 
@@ -90,6 +91,10 @@ impl Decoder {
                     Landed::Chunk(chunk) => {
                         self.settle(codec);
                         return Ok(Some(Decoded::Chunk(chunk)));
+                    }
+                    Landed::ExtensionChunk(chunk) => {
+                        self.settle(codec);
+                        return Ok(Some(Decoded::ExtensionChunk(chunk)));
                     }
                     Landed::Control => {
                         codec.scratch.control = mem::take(&mut partial.control);

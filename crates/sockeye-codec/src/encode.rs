@@ -1,9 +1,9 @@
 //! Frames out: header and payload appended to the caller's buffer, masked on the way for a client.
 
 use crate::close::CloseFrame;
-use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, EncodedHeader, FIN, OpCode};
+use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, EncodedHeader, FIN, OpCode, RSV1};
 use crate::mask::{self, MaskingKey};
-use crate::message::Message;
+use crate::message::{DataKind, Message};
 
 /// Appends a whole message as one frame; masked if there is a key.
 #[inline]
@@ -42,6 +42,16 @@ fn append_long(out: &mut Vec<u8>, first: u8, payload: &[u8], masking_key: Option
         None => out.extend_from_slice(payload),
         Some(key) => mask::extend(out, payload, key),
     }
+}
+
+/// Appends a whole message whose payload was compressed: RSV1 says so (RFC 7692 section 6).
+pub(crate) fn compressed(
+    out: &mut Vec<u8>,
+    kind: DataKind,
+    payload: &[u8],
+    masking_key: Option<MaskingKey>,
+) {
+    append_long(out, FIN | RSV1 | kind.opcode() as u8, payload, masking_key);
 }
 
 /// The header of a whole message, for a payload that leaves by itself (`writev`) without a copy.

@@ -46,16 +46,28 @@ pub enum ProtocolError {
     /// More frames in a message than
     /// [`Limits::fragments_per_message_max`](crate::Limits::fragments_per_message_max).
     TooManyFragments,
+    /// A compressed message that is none: its payload is not what a DEFLATE compressor makes, or
+    /// ends before it should (RFC 7692 section 7.2.2).
+    InvalidDeflate,
+    /// More than 256 DEFLATE blocks with BFINAL in one message.
+    TooManyFinalBlocks,
+    /// Too many compressed messages under way at once in streaming mode: our limit, not this peer's
+    /// fault ([`Inflater::streams_max`](crate::deflate::Inflater::streams_max)).
+    TooManyInflaters,
 }
 
 impl ProtocolError {
     /// The code that the peer is told. This is the one place where it is decided.
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
-            Self::FrameTooLarge | Self::MessageTooLarge | Self::TooManyFragments => {
-                CloseCode::MESSAGE_TOO_BIG
-            }
+            // Section 7.4.1: 1007 is for "data within a message that was not consistent with the
+            // type of the message"; RFC 7692 names no code for data that is not DEFLATE.
+            Self::InvalidUtf8 | Self::InvalidDeflate => CloseCode::INVALID_PAYLOAD,
+            Self::FrameTooLarge
+            | Self::MessageTooLarge
+            | Self::TooManyFragments
+            | Self::TooManyFinalBlocks => CloseCode::MESSAGE_TOO_BIG,
+            Self::TooManyInflaters => CloseCode::TRY_AGAIN_LATER,
             Self::ReservedBits
             | Self::ReservedOpcode(_)
             | Self::Unmasked
@@ -90,6 +102,9 @@ impl ProtocolError {
             Self::FrameTooLarge => "frame too large",
             Self::MessageTooLarge => "message too large",
             Self::TooManyFragments => "too many fragments",
+            Self::InvalidDeflate => "invalid compressed data",
+            Self::TooManyFinalBlocks => "too many final blocks",
+            Self::TooManyInflaters => "too many compressed messages at once",
         }
     }
 }

@@ -15,6 +15,7 @@
 //! - [`Connection`] is one connection: 16 bytes while nothing is under way.
 //! - [`Codec`] is what all connections of a loop share: [`Limits`], masking keys, spare buffers.
 //! - [`handshake`] turns HTTP/1.1 into a connection, on either side.
+//! - [`deflate`] is permessage-deflate (RFC 7692), for connections that have agreed on it.
 //!
 //! # What costs what
 //!
@@ -72,6 +73,7 @@ mod close;
 mod codec;
 mod connection;
 mod decode;
+pub mod deflate;
 pub mod encode;
 mod error;
 mod frame;

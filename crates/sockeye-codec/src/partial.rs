@@ -137,6 +137,8 @@ impl Partial {
 pub(crate) enum Landed<'i> {
     Nothing,
     Chunk(Chunk<'i>),
+    /// The same of a message that is an extension's.
+    ExtensionChunk(Chunk<'i>),
     Control,
     Message(PartialMessage),
 }
@@ -239,7 +241,11 @@ impl Partial {
         let chunk = Chunk { kind: message.kind, payload: piece, first: !message.begun, last };
         message.begun |= !silent;
         self.message = (!last).then_some(message);
-        Ok(if silent { Landed::Nothing } else { Landed::Chunk(chunk) })
+        Ok(match message.extension {
+            _ if silent => Landed::Nothing,
+            false => Landed::Chunk(chunk),
+            true => Landed::ExtensionChunk(chunk),
+        })
     }
 }
 

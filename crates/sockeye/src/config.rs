@@ -1,6 +1,7 @@
 //! Every limit and every time of the engine, with its unit in its name.
 
 use sockeye_codec::Limits;
+use sockeye_codec::deflate::DeflateConfig;
 use sockeye_codec::handshake::HandshakeLimits;
 use sockeye_driver::UringConfig;
 
@@ -65,6 +66,14 @@ pub struct Config {
     pub mailbox_max: usize,
     /// Buffers that a shard keeps for messages that come in pieces (default 4 MiB).
     pub spare_bytes_max: usize,
+    /// permessage-deflate (RFC 7692), for the clients that offer it (default: none).
+    pub deflate: Option<DeflateConfig>,
+    /// With context takeover: a connection's compressor, up to 270 KiB, is freed when it has not
+    /// been used for this long (default 10,000; 0: never). The next message begins a new context.
+    pub deflate_idle_ms: u32,
+    /// Compressed messages that may be under way at once on connections in streaming mode, for each
+    /// shard: each has an inflater of 48 KiB (default 1,024). Over it: close code 1013.
+    pub deflate_streams_max: usize,
     /// The sizes of a shard's ring, and sends without a copy; of the io_uring backend alone.
     pub io_uring: UringConfig,
 }
@@ -93,6 +102,9 @@ impl Default for Config {
             topic_bytes_max: 256,
             mailbox_max: 1 << 16,
             spare_bytes_max: 4 << 20,
+            deflate: None,
+            deflate_idle_ms: 10_000,
+            deflate_streams_max: 1_024,
             io_uring: UringConfig::default(),
         }
     }
@@ -137,6 +149,9 @@ impl Config {
             let text = "ping_interval_ms must be less than idle_timeout_ms, or peers that are well \
                         but silent would be closed (0 turns either off)";
             return Err(Error::Config(text.into()));
+        }
+        if let Some(deflate) = &self.deflate {
+            deflate.check().map_err(|what| Error::Config(format!("deflate.{what}")))?;
         }
         self.io_uring.check().map_err(|what| Error::Config(format!("io_uring.{what}")))
     }

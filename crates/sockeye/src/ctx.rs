@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use sockeye_codec::{CloseCode, Message, PreparedMessage, encode};
 use sockeye_driver::{ConnId, Tx};
 
+use crate::compress::Compressing;
 use crate::config::Config;
 use crate::deliveries::Deliveries;
 use crate::error::{Refused, Sent};
@@ -25,6 +26,9 @@ const CORK_BYTES: usize = 64 << 10;
 const FRAME_BYTES_KEPT: usize = 1 << 20;
 pub(crate) const BACKLOG_REASON: &str = "reads too slowly";
 
+/// How something is written down for a connection.
+type WriteDown = fn(&mut Deliveries, ConnId, &[u8]) -> Result<(), Refused>;
+
 /// What a shard has besides its handler and its connections.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -38,6 +42,7 @@ pub(crate) struct Core {
     /// Bytes of that, with what had to be posted earlier in the turn.
     pub(crate) outgoing_bytes: usize,
     pub(crate) stats: Stats,
+    pub(crate) compressing: Compressing,
     /// Where one frame is put together.
     frame: Vec<u8>,
 }
@@ -45,6 +50,7 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(config: Arc<Config>, handle: Handle, shard: u16) -> Self {
         let deliveries = Deliveries::new(config.publish_bytes_per_turn_max);
+        let compressing = Compressing::new(&config);
         Self {
             config,
             handle,
@@ -54,6 +60,7 @@ impl Core {
             outgoing: Batch::default(),
             outgoing_bytes: 0,
             stats: Stats::default(),
+            compressing,
             frame: Vec::new(),
         }
     }
@@ -156,14 +163,26 @@ impl<H: Handler> Ctx<'_, H> {
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
         let message = message.into();
+        if self.link.is(flag::DEFLATE) {
+            return self.send_compressed(message);
+        }
+        self.send_as_it_is(message)
+    }
+
+    /// Sends a message as it is, also where compression was agreed on: for what is compressed
+    /// already, such as pictures.
+    pub fn send_uncompressed<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
+        self.send_as_it_is(message.into())
+    }
+
+    #[inline]
+    fn send_as_it_is(&mut self, message: Message<'_>) -> Sent {
         let frame_len = || encode::header(message).as_ref().len() + message.len();
         if let Some(sent) = self.divert(frame_len) {
             return sent;
         }
         if self.is_behind_deliveries() {
-            self.core.frame.clear();
-            encode::message(&mut self.core.frame, message, None);
-            return self.send_behind();
+            return self.send_behind(message, Deliveries::send_as_it_is);
         }
         if message.len() < WRITE_THROUGH_BYTES {
             encode::message(&mut self.cork.block, message, None);
@@ -173,16 +192,21 @@ impl<H: Handler> Ctx<'_, H> {
         self.queued()
     }
 
-    /// Sends a message that was encoded before, to this connection.
+    /// Sends a message that was encoded before, to this connection. Where compression was agreed on
+    /// it is compressed for each connection; [`publish`](Self::publish) does that once for many.
     pub fn send_prepared(&mut self, message: &PreparedMessage) -> Sent {
         let frame = message.frame();
+        let is_behind = self.is_behind_deliveries();
+        if !is_behind && self.link.is(flag::DEFLATE) {
+            return self.send_prepared_compressed(frame);
+        }
         if let Some(sent) = self.divert(|| frame.len()) {
             return sent;
         }
-        if self.is_behind_deliveries() {
+        if is_behind {
             self.core.frame.clear();
             self.core.frame.extend_from_slice(frame);
-            return self.send_behind();
+            return self.send_frame_behind(Deliveries::send_to);
         }
         if frame.len() < WRITE_THROUGH_BYTES {
             self.cork.block.extend_from_slice(frame);
@@ -195,7 +219,7 @@ impl<H: Handler> Ctx<'_, H> {
 
     /// What is to be said of a message that cannot go at all.
     #[inline]
-    fn divert(&mut self, frame_len: impl FnOnce() -> usize) -> Option<Sent> {
+    pub(crate) fn divert(&mut self, frame_len: impl FnOnce() -> usize) -> Option<Sent> {
         if !self.link.connection.is_open() {
             return Some(Sent::Closed);
         }
@@ -207,13 +231,20 @@ impl<H: Handler> Ctx<'_, H> {
 
     /// What was published or sent before in this turn is first.
     #[inline]
-    fn is_behind_deliveries(&self) -> bool {
+    pub(crate) fn is_behind_deliveries(&self) -> bool {
         self.core.has_deliveries_for(self.link)
     }
 
     #[inline(never)]
-    fn send_behind(&mut self) -> Sent {
-        match self.core.deliveries.send_to(self.id, &self.core.frame) {
+    pub(crate) fn send_behind(&mut self, message: Message<'_>, write_down: WriteDown) -> Sent {
+        self.core.frame.clear();
+        encode::message(&mut self.core.frame, message, None);
+        self.send_frame_behind(write_down)
+    }
+
+    /// [`send_behind`](Self::send_behind) of what stands in the frame already.
+    fn send_frame_behind(&mut self, write_down: WriteDown) -> Sent {
+        match write_down(&mut self.core.deliveries, self.id, &self.core.frame) {
             Ok(()) => {
                 self.cork.behind_bytes += self.core.frame.len();
                 Sent::Queued { backlog_bytes: self.cork.waiting() }
@@ -223,7 +254,7 @@ impl<H: Handler> Ctx<'_, H> {
     }
 
     #[inline]
-    fn queued(&mut self) -> Sent {
+    pub(crate) fn queued(&mut self) -> Sent {
         self.core.stats.messages_sent += 1;
         if self.cork.block.len() >= CORK_BYTES {
             self.flush();
@@ -252,7 +283,7 @@ impl<H: Handler> Ctx<'_, H> {
     }
 
     #[inline(never)]
-    fn overflow(&mut self) -> Sent {
+    pub(crate) fn overflow(&mut self) -> Sent {
         self.core.stats.backlog_overflows += 1;
         // Open, as was checked, and with a code and reason that may be sent.
         let _ = self.close_because(Cause::Backlog, CloseCode::TRY_AGAIN_LATER, BACKLOG_REASON);

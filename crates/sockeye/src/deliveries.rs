@@ -33,6 +33,16 @@ enum To {
 struct Entry {
     to: To,
     frames: Range<usize>,
+    /// Not to be compressed.
+    as_it_is: bool,
+}
+
+/// One piece of what a connection gets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Piece<'a> {
+    pub(crate) frames: &'a [u8],
+    /// Not to be compressed.
+    pub(crate) as_it_is: bool,
 }
 
 /// One connection's share of the deliveries.
@@ -61,7 +71,7 @@ pub(crate) trait Deliver {
     fn gathered<'b>(
         &mut self,
         id: ConnId,
-        pieces: impl Iterator<Item = &'b [u8]>,
+        pieces: impl Iterator<Item = Piece<'b>>,
         last: bool,
     ) -> bool;
 }
@@ -91,13 +101,13 @@ impl Deliveries {
         self.frames.len() + len <= self.bytes_max
     }
 
-    fn push(&mut self, to: To, frame: &[u8]) -> Result<(), Refused> {
+    fn push(&mut self, to: To, frame: &[u8], as_it_is: bool) -> Result<(), Refused> {
         if !self.has_room(frame.len()) {
             return Err(Refused::Publications);
         }
         let begin = self.frames.len();
         self.frames.extend_from_slice(frame);
-        self.entries.push(Entry { to, frames: begin..self.frames.len() });
+        self.entries.push(Entry { to, frames: begin..self.frames.len(), as_it_is });
         Ok(())
     }
 
@@ -107,12 +117,18 @@ impl Deliveries {
         except: Option<ConnId>,
         frame: &[u8],
     ) -> Result<(), Refused> {
-        self.push(To::Topic { topic, except }, frame)
+        self.push(To::Topic { topic, except }, frame, false)
     }
 
     pub(crate) fn send_to(&mut self, id: ConnId, frame: &[u8]) -> Result<(), Refused> {
         self.targeted = true;
-        self.push(To::One(id), frame)
+        self.push(To::One(id), frame, false)
+    }
+
+    /// [`send_to`](Self::send_to), and not compressed whatever the connection has agreed on.
+    pub(crate) fn send_as_it_is(&mut self, id: ConnId, frame: &[u8]) -> Result<(), Refused> {
+        self.targeted = true;
+        self.push(To::One(id), frame, true)
     }
 
     /// A close frame is not refused for want of room: it is small and the last.
@@ -120,7 +136,8 @@ impl Deliveries {
         self.targeted = true;
         let begin = self.frames.len();
         self.frames.extend_from_slice(frame);
-        self.entries.push(Entry { to: To::OneLast(id), frames: begin..self.frames.len() });
+        let frames = begin..self.frames.len();
+        self.entries.push(Entry { to: To::OneLast(id), frames, as_it_is: true });
     }
 
     /// The subscribers of a topic are about to change: what was published to it is for those of
@@ -185,14 +202,17 @@ impl Deliveries {
             let entries = share.iter().map(|receiver| &self.entries[receiver.entry as usize]);
             let last = entries.clone().position(|entry| entry.to == To::OneLast(id));
             match share {
-                [_] if last.is_none() => {
+                [one] if !self.entries[one.entry as usize].as_it_is => {
                     for entry in entries {
                         sent += usize::from(to.shared(id, &frames.slice(entry.frames.clone())));
                     }
                 }
                 _ => {
                     let entries = entries.take(last.map_or(usize::MAX, |last| last + 1));
-                    let pieces = entries.map(|entry| &frames[entry.frames.clone()]);
+                    let pieces = entries.map(|entry| Piece {
+                        frames: &frames[entry.frames.clone()],
+                        as_it_is: entry.as_it_is,
+                    });
                     let messages = last.unwrap_or(share.len());
                     sent += messages * usize::from(to.gathered(id, pieces, last.is_some()));
                 }
@@ -218,10 +238,11 @@ mod tests {
         fn gathered<'b>(
             &mut self,
             id: ConnId,
-            pieces: impl Iterator<Item = &'b [u8]>,
+            pieces: impl Iterator<Item = Piece<'b>>,
             last: bool,
         ) -> bool {
-            let text = String::from_utf8(pieces.flatten().copied().collect()).unwrap();
+            let bytes = pieces.flat_map(|piece| piece.frames).copied().collect();
+            let text = String::from_utf8(bytes).unwrap();
             self.0.push((id.to_bits(), text, last));
             true
         }

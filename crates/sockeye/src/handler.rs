@@ -91,6 +91,7 @@ pub(crate) enum Verdict<S> {
         subprotocol: Option<String>,
         headers: Vec<(String, String)>,
         streaming: bool,
+        compression: bool,
     },
     Reject(Response),
 }
@@ -98,9 +99,15 @@ pub(crate) enum Verdict<S> {
 impl<S> Upgrade<S> {
     /// Accepts the connection; `session` is its data.
     pub const fn accept(session: S) -> Self {
-        let verdict =
-            Verdict::Accept { session, subprotocol: None, headers: Vec::new(), streaming: false };
-        Self { verdict }
+        Self {
+            verdict: Verdict::Accept {
+                session,
+                subprotocol: None,
+                headers: Vec::new(),
+                streaming: false,
+                compression: true,
+            },
+        }
     }
 
     /// Answers with any other status; a page is a "rejection" with 200.
@@ -144,6 +151,16 @@ impl<S> Upgrade<S> {
     pub fn streaming(mut self) -> Self {
         if let Verdict::Accept { streaming, .. } = &mut self.verdict {
             *streaming = true;
+        }
+        self
+    }
+
+    /// Declines the compression that the client may have offered and
+    /// [`Config::deflate`](crate::Config::deflate) allows: for connections that carry what is
+    /// compressed already, or secrets beside what an attacker may choose (CRIME, BREACH).
+    pub fn without_compression(mut self) -> Self {
+        if let Verdict::Accept { compression, .. } = &mut self.verdict {
+            *compression = false;
         }
         self
     }

@@ -35,6 +35,23 @@
 //! 5. A panic in a handler closes that connection with 1011 and nothing else.
 //! 6. No threads but the shards, and no allocation for a message once the buffers have grown.
 //! 7. A [`Shard`] can sit in a loop of yours.
+//!
+//! # Compression
+//!
+//! permessage-deflate (RFC 7692) is off until [`Config::deflate`] asks for it; then it is agreed on
+//! with each client that offers it, unless [`Upgrade::without_compression`] says no. Handlers see
+//! no difference: messages come inflated, under the same limits, and leave compressed where that
+//! makes them smaller. [`Ctx::send_uncompressed`] is for pictures and the like. A publication is
+//! compressed once for all connections with the same window and no context; with
+//! [context takeover](DeflateConfig::server_context_takeover) it is compressed for each of them.
+//!
+//! ```
+//! use sockeye::{Config, DeflateConfig};
+//!
+//! let deflate = DeflateConfig { level: 4, compress_bytes_min: 512, ..DeflateConfig::default() };
+//! let config = Config { deflate: Some(deflate), ..Config::default() };
+//! # config.check().unwrap();
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -44,6 +61,7 @@
 struct Readme;
 
 mod backend;
+mod compress;
 mod config;
 mod ctx;
 mod deliveries;
@@ -67,6 +85,7 @@ pub use error::{Closed, Error, Refused, Result, Sent};
 pub use handler::{Handler, Request, Upgrade};
 pub use mailbox::{ConnectionId, Handle, Remote};
 pub use server::{Running, Server, Shard, ShardBuilder};
+pub use sockeye_codec::deflate::DeflateConfig;
 pub use sockeye_codec::handshake::choose_subprotocol;
 pub use sockeye_codec::{Chunk, CloseCode, DataKind, Message, PreparedMessage, ProtocolError};
 pub use sockeye_driver::UringConfig;

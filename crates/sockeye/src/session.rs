@@ -5,10 +5,11 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sockeye_codec::handshake::HeadBuffer;
+use sockeye_codec::deflate::Inflater;
 use sockeye_codec::{CloseCode, CloseFrame, Codec, Connection, Event, ProtocolError, SendError};
 use sockeye_driver::{ConnId, Tx};
 
+use crate::compress::Aside;
 use crate::ctx::{Core, Ctx};
 use crate::error::Closed;
 use crate::handler::Handler;
@@ -41,6 +42,8 @@ pub(crate) enum Cause {
 pub(crate) mod flag {
     /// It has subscribed to a topic, now or before.
     pub(crate) const HAS_SUBSCRIBED: u8 = 1;
+    /// It has agreed on compression.
+    pub(crate) const DEFLATE: u8 = 2;
 }
 
 /// A connection, but for the author's data.
@@ -58,14 +61,14 @@ pub(crate) struct Link {
     pub(crate) timer_tick: Tick,
     /// Shared with the [`Remote`](crate::Remote)s that were asked for.
     pub(crate) alive: Option<Arc<AtomicBool>>,
+    /// In the handshake, and where there is compression.
+    pub(crate) aside: Option<Box<Aside>>,
 }
 
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Session<S> {
     pub(crate) link: Link,
-    /// The part of the request that has come; nothing after the handshake.
-    pub(crate) head: Option<Box<HeadBuffer>>,
     /// From open to closed.
     pub(crate) data: Option<S>,
 }
@@ -109,8 +112,8 @@ impl<S> Session<S> {
                 stage_tick: now,
                 timer_tick: now,
                 alive: None,
+                aside: None,
             },
-            head: None,
             data: None,
         }
     }
@@ -174,6 +177,7 @@ pub(crate) struct Call<'a, T, H: Handler> {
     pub(crate) cork: &'a mut Cork,
     pub(crate) handler: &'a mut H,
     pub(crate) core: &'a mut Core,
+    pub(crate) inflater: &'a mut Inflater,
     pub(crate) link: &'a mut Link,
     pub(crate) session: &'a mut H::Session,
     pub(crate) id: ConnId,
@@ -251,18 +255,26 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
                     handler.chunk(&mut ctx, chunk);
                 }
             }
+            Ok(Some(Event::Extension(kind, payload))) => {
+                return self.inflate(kind, payload);
+            }
+            Ok(Some(Event::ExtensionChunk(chunk))) => return self.inflate_chunk(chunk),
             Ok(Some(Event::Close(frame))) => {
                 self.cork.close_at = answer_at;
                 return Some(self.link.closed_by_peer(frame));
             }
             Ok(_) => {} // pings are answered by the codec, pongs are signs of life
-            Err(error) => {
-                self.cork.close_at = answer_at;
-                self.core.stats.protocol_errors += 1;
-                return Some(self.link.closed_by_us().unwrap_or(Closed::Protocol(error)));
-            }
+            Err(error) => return Some(self.failed(error, answer_at)),
         }
         None
+    }
+
+    /// The peer's violation; the close frame that says so begins at `close_at`.
+    #[cold]
+    pub(crate) fn failed(&mut self, error: ProtocolError, close_at: usize) -> Closed {
+        self.cork.close_at = close_at;
+        self.core.stats.protocol_errors += 1;
+        self.link.closed_by_us().unwrap_or(Closed::Protocol(error))
     }
 
     /// A callback without bytes. Returns whether the handler came back from it.

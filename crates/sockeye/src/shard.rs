@@ -10,21 +10,26 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Instant;
 
+use sockeye_codec::deflate::Inflater;
 use sockeye_codec::{CloseCode, Codec, Connection};
 use sockeye_driver::{Close, ConnId, Driver, SideTable, Sink, Tx};
 
+use crate::compress;
 use crate::config::Config;
 use crate::ctx::{BACKLOG_REASON, Core, ShardCtx};
 use crate::error::Closed;
 use crate::handler::Handler;
 use crate::mailbox::{Handle, Mail, Mailbox};
 use crate::session::{Call, Cause, Cork, Session, Stage, log_panic};
-use crate::timers::{Tick, Wheel, ticks};
+use crate::timers::{Tick, Wheel};
 use crate::upgrade::{self, Progress};
 
 #[cfg(feature = "sim")]
 mod census;
+mod deadlines;
 mod outward;
+
+use deadlines::Times;
 
 /// A driver and the engine on top of it.
 pub(crate) struct Shard<D, H: Handler> {
@@ -37,6 +42,7 @@ struct Engine<H: Handler> {
     handler: H,
     sessions: SideTable<Session<H::Session>>,
     codec: Codec,
+    inflater: Inflater,
     core: Core,
     wheel: Wheel,
     times: Times,
@@ -45,31 +51,6 @@ struct Engine<H: Handler> {
     due: Vec<(Tick, ConnId)>,
     overflowed: Vec<ConnId>,
     stopping: bool,
-}
-
-/// The time of this turn, and the configured times, in ticks. 0: never.
-#[derive(Debug)]
-struct Times {
-    turn: Instant,
-    now: Tick,
-    handshake: Tick,
-    ping: Tick,
-    idle: Tick,
-    close: Tick,
-}
-
-impl Times {
-    fn new(config: &Config, turn: Instant) -> Self {
-        let or_never = |ms| if ms == 0 { 0 } else { ticks(ms) };
-        Self {
-            turn,
-            now: 0,
-            handshake: ticks(config.handshake_timeout_ms),
-            ping: or_never(config.ping_interval_ms),
-            idle: or_never(config.idle_timeout_ms),
-            close: ticks(config.close_timeout_ms),
-        }
-    }
 }
 
 impl<D: Driver, H: Handler> Shard<D, H> {
@@ -87,6 +68,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             handler,
             sessions: SideTable::default(),
             codec: Codec::server(config.limits()),
+            inflater: compress::inflater(&config),
             wheel: Wheel::new(now),
             times: Times::new(&config, now),
             mailbox: Arc::clone(&handle.shards[usize::from(number)]),
@@ -201,14 +183,7 @@ impl<H: Handler> Engine<H> {
         if now != self.times.turn {
             self.times.turn = now;
             self.times.now = self.wheel.tick_at(now);
-        }
-    }
-
-    /// Has the connection looked at, at this tick; what was arranged for it before no longer
-    /// counts.
-    fn arm(&mut self, id: ConnId, tick: Tick) {
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.link.timer_tick = self.wheel.insert(id, tick);
+            self.core.compressing.now = self.times.now;
         }
     }
 
@@ -254,6 +229,7 @@ impl<H: Handler> Engine<H> {
             cork,
             handler: &mut self.handler,
             core: &mut self.core,
+            inflater: &mut self.inflater,
             link: &mut session.link,
             session: session.data.as_mut()?,
             id,
@@ -312,10 +288,17 @@ impl<H: Handler> Engine<H> {
                 self.enter(id, Stage::Ending);
                 tx.close(id, Close::Graceful);
             }
-            Progress::Accepted { session: data, streaming } => {
+            Progress::Accepted { session: data, streaming, deflate } => {
                 session.data = Some(data);
+                let link = &mut session.link;
+                if deflate.is_some() {
+                    link.connection = Connection::new().allow_rsv1();
+                }
                 if streaming {
-                    session.link.connection = Connection::new().streaming();
+                    link.connection = mem::take(&mut link.connection).streaming();
+                }
+                if let Some(params) = deflate {
+                    link.start_compression(&params);
                 }
                 self.core.stats.opened += 1;
                 self.core.stats.open += 1;
@@ -327,85 +310,6 @@ impl<H: Handler> Engine<H> {
                     if bytes.is_empty() { None } else { call.receive(codec, 0, &mut bytes) }
                 });
                 self.finish_callback(tx, id, cork, over);
-            }
-        }
-    }
-
-    /// A new stage, with its time limit.
-    fn enter(&mut self, id: ConnId, stage: Stage) {
-        let Times { now, close, .. } = self.times;
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        session.link.stage = stage;
-        session.link.stage_tick = now;
-        match stage {
-            Stage::Closing | Stage::Ending => self.arm(id, now + close),
-            Stage::Open => {
-                // The handshake's entry in the wheel does where it comes early enough.
-                if let Some(due) = self.open_deadline(id)
-                    && !self
-                        .sessions
-                        .get(id)
-                        .is_some_and(|session| (now + 1..=due).contains(&session.link.timer_tick))
-                {
-                    self.arm(id, due);
-                }
-            }
-            Stage::Handshake => {}
-        }
-    }
-
-    /// When an open connection has to be looked at.
-    fn open_deadline(&self, id: ConnId) -> Option<Tick> {
-        let link = &self.sessions.get(id)?.link;
-        let ping = link.received_tick.max(link.stage_tick) + self.times.ping;
-        let idle = link.received_tick + self.times.idle;
-        match (self.times.ping, self.times.idle) {
-            (0, 0) => None,
-            (0, _) => Some(idle),
-            (_, 0) => Some(ping),
-            _ => Some(ping.min(idle)),
-        }
-    }
-
-    fn handle_timer<T: Tx>(&mut self, tx: &mut T, id: ConnId) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        let link = &mut session.link;
-        let Times { now, handshake, ping, idle, close, .. } = self.times;
-        match link.stage {
-            Stage::Handshake if now >= link.stage_tick + handshake => {
-                let mut out = tx.out(id);
-                upgrade::time_out(&mut out);
-                tx.flush(id, out);
-                self.core.stats.rejected += 1;
-                self.enter(id, Stage::Ending);
-                tx.close(id, Close::Graceful);
-            }
-            Stage::Handshake => {
-                let due = link.stage_tick + handshake;
-                self.arm(id, due);
-            }
-            Stage::Open => {
-                if idle != 0 && now >= link.received_tick + idle {
-                    self.close(tx, id, Cause::Idle, CloseCode::GOING_AWAY, "idle timeout");
-                    return;
-                }
-                if ping != 0 && now >= link.received_tick.max(link.stage_tick) + ping {
-                    link.stage_tick = now;
-                    let mut out = tx.out(id);
-                    // Refused only where a close frame has left, and then there is no ping to send.
-                    let _ = link.connection.ping(&[], None, &mut out);
-                    if tx.flush(id, out) > self.core.config.backlog_bytes_max {
-                        return self.overflow(tx, id);
-                    }
-                }
-                if let Some(due) = self.open_deadline(id) {
-                    self.arm(id, due);
-                }
-            }
-            Stage::Closing | Stage::Ending if now >= link.stage_tick + close => self.abort(tx, id),
-            Stage::Closing | Stage::Ending => {
-                let due = link.stage_tick + close;
-                self.arm(id, due);
             }
         }
     }
@@ -465,6 +369,7 @@ impl<H: Handler> Engine<H> {
     fn end(&mut self, id: ConnId, why: impl FnOnce(&Session<H::Session>) -> Closed) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.link.is_not_alive();
+        session.link.aside = None;
         let Some(data) = session.data.take() else { return };
         let why = why(session);
         self.core.stats.open -= 1;
@@ -492,6 +397,10 @@ impl<H: Handler> Engine<H> {
         }
         self.due = due;
         self.deliver(tx);
+        self.watch_contexts();
+        self.core.stats.set_deflate(&self.core.compressing.compressor().counts());
+        self.core.stats.set_inflate(&self.inflater.counts());
+        self.inflater.trim();
         self.core.stats.connections = self.sessions.len() as u64;
         self.mailbox.stats.write(&self.core.stats);
     }

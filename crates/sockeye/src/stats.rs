@@ -3,6 +3,7 @@
 use std::iter::Sum;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sockeye_codec::deflate::Counts;
 use sockeye_driver::Counters;
 
 macro_rules! counters {
@@ -63,6 +64,22 @@ counters! {
     publications_refused,
     /// Panics of the handler.
     panics,
+    /// Compressed messages that came in,
+    messages_inflated,
+    /// their bytes as they came,
+    inflated_bytes_in,
+    /// and inflated.
+    inflated_bytes_out,
+    /// Messages that were given to a compressor: a publication once for each class of connections,
+    /// and once for each connection with a context of its own.
+    messages_compressed,
+    /// Their bytes before,
+    compressed_bytes_in,
+    /// and after.
+    compressed_bytes_out,
+    /// Contexts that were freed because nothing was sent for
+    /// [`deflate_idle_ms`](crate::Config::deflate_idle_ms).
+    contexts_parked,
     /// Times that the kernel had more to tell than io_uring's completion ring has room for. Nothing
     /// is lost, but receives have to be begun anew: 0 where all is well, and always on epoll.
     completion_overflows,
@@ -78,6 +95,18 @@ counters! {
 }
 
 impl Stats {
+    pub(crate) const fn set_inflate(&mut self, counts: &Counts) {
+        self.messages_inflated = counts.messages;
+        self.inflated_bytes_in = counts.bytes_in;
+        self.inflated_bytes_out = counts.bytes_out;
+    }
+
+    pub(crate) const fn set_deflate(&mut self, counts: &Counts) {
+        self.messages_compressed = counts.messages;
+        self.compressed_bytes_in = counts.bytes_in;
+        self.compressed_bytes_out = counts.bytes_out;
+    }
+
     /// What the driver has counted.
     pub(crate) const fn set_driver(&mut self, counters: &Counters) {
         self.completion_overflows = counters.completion_overflows;

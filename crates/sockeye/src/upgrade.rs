@@ -3,19 +3,20 @@
 use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 
-use sockeye_codec::handshake::{self, HandshakeError, HeaderLines, Response};
+use sockeye_codec::deflate::{Params, negotiate};
+use sockeye_codec::handshake::{self, HandshakeError, HeadBuffer, HeaderLines, Response};
 
+use crate::compress::Aside;
 use crate::ctx::Core;
 use crate::handler::{Handler, Request, Upgrade, Verdict};
 use crate::session::{Session, log_panic};
-use crate::stats::Stats;
 
 /// What became of the bytes.
 pub(crate) enum Progress<S> {
     /// The head is not whole.
     Wait,
     /// The answer is written; the connection is open.
-    Accepted { session: S, streaming: bool },
+    Accepted { session: S, streaming: bool, deflate: Option<Params> },
     /// The answer is written; it is the last.
     Rejected,
 }
@@ -31,18 +32,20 @@ pub(crate) fn receive<H: Handler>(
     out: &mut Vec<u8>,
 ) -> Progress<H::Session> {
     let limits = core.config.handshake_limits();
-    let mut buffer = session.head.take().unwrap_or_default();
+    let head = || Box::new(Aside::Head(HeadBuffer::default()));
+    let mut aside = session.link.aside.take().unwrap_or_else(head);
+    let Aside::Head(buffer) = &mut *aside else { return Progress::Wait };
     let mut lines = HeaderLines::new();
     let request = match buffer.read(input, &limits) {
         Ok(None) => {
-            session.head = Some(buffer);
+            session.link.aside = Some(aside);
             return Progress::Wait;
         }
         Ok(Some(head)) => handshake::Request::parse(head, &mut lines, &limits),
         Err(error) => Err(error),
     };
     match request {
-        Ok(request) => answer(handler, &Request::new(request, peer), &mut core.stats, out),
+        Ok(request) => answer(handler, &Request::new(request, peer), core, out),
         Err(error) => refuse(&error, peer, false, out),
     }
 }
@@ -50,14 +53,14 @@ pub(crate) fn receive<H: Handler>(
 fn answer<H: Handler>(
     handler: &mut H,
     request: &Request<'_>,
-    stats: &mut Stats,
+    core: &mut Core,
     out: &mut Vec<u8>,
 ) -> Progress<H::Session> {
     // RFC 9110 section 9.3.2: "the server MUST NOT send content in the response".
     let head_only = request.method() == "HEAD";
     let upgrade = panic::catch_unwind(AssertUnwindSafe(|| handler.upgrade(request)));
     let Ok(Upgrade { verdict }) = upgrade.inspect_err(|panic| log_panic(&**panic)) else {
-        stats.panics += 1;
+        core.stats.panics += 1;
         respond(&internal_error(), head_only, out);
         return Progress::Rejected;
     };
@@ -66,15 +69,18 @@ fn answer<H: Handler>(
             respond(&response, head_only, out);
             Progress::Rejected
         }
-        Verdict::Accept { session, subprotocol, headers, streaming } => {
+        Verdict::Accept { session, subprotocol, headers, streaming, compression } => {
             // What the hook lets in must be a WebSocket handshake all the same.
             let key = match request.websocket() {
                 Ok(key) => key,
                 Err(error) => return refuse(&error, request.peer(), head_only, out),
             };
             let subprotocol = subprotocol.as_deref();
-            match handshake::write_accept(out, request, &key, subprotocol, &headers) {
-                Ok(()) => Progress::Accepted { session, streaming },
+            let config = core.config.deflate.as_ref().filter(|_| compression);
+            let deflate = config.and_then(|config| negotiate(request.extensions(), config));
+            let params = deflate.as_ref();
+            match handshake::write_accept(out, request, &key, subprotocol, params, &headers) {
+                Ok(()) => Progress::Accepted { session, streaming, deflate },
                 Err(error) => {
                     tracing::error!(%error, "the upgrade hook's answer cannot be sent");
                     respond(&internal_error(), false, out);

@@ -5,6 +5,7 @@
 
 mod backlog;
 mod closing;
+mod compression;
 mod crowd;
 mod descriptors;
 mod echo;
@@ -69,6 +70,14 @@ macro_rules! mount {
             crowd:
                 five_thousand_at_once,
                 slots_are_used_again_and_nobody_gets_another_s;
+            compression:
+                echoes_under_each_agreement,
+                windows_do_not_mix_on_the_wire,
+                a_publication_is_compressed_once_for_each_class,
+                bombs_and_garbage_are_closed,
+                idle_contexts_are_parked_and_begun_anew,
+                a_connection_may_do_without,
+                streams_are_inflated_as_they_arrive;
             descriptors:
                 peers_wait_for_descriptors;
         }

@@ -48,6 +48,7 @@ pub(crate) fn close(code: u16, reason: &str) -> Vec<u8> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) fin: bool,
+    pub(crate) rsv1: bool,
     pub(crate) opcode: OpCode,
     pub(crate) payload: Vec<u8>,
 }
@@ -135,9 +136,9 @@ impl Peer {
         if self.rest().len() < frame_len {
             return None;
         }
-        assert!(!header.rsv1, "nothing was negotiated");
         let payload = self.take(frame_len).split_off(header_len);
-        Some(Frame { fin: header.fin, opcode: header.opcode, payload })
+        let FrameHeader { fin, rsv1, opcode, .. } = header;
+        Some(Frame { fin, rsv1, opcode, payload })
     }
 }
 
@@ -342,6 +343,7 @@ impl World {
     /// The next frame's payload, which must be a whole message.
     pub(crate) fn read_message(&mut self, id: Id, opcode: OpCode) -> Vec<u8> {
         let frame = self.read_frame(id);
+        assert!(!frame.rsv1, "nothing was negotiated");
         assert!(frame.fin && frame.opcode == opcode, "not {opcode:?}: {:?}", frame.opcode);
         frame.payload
     }

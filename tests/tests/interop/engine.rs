@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use sockeye::{
-    CloseCode, Closed, Ctx, Handler, Message, Request, Running, Server, ShardCtx, Upgrade,
-    choose_subprotocol,
+    CloseCode, Closed, Config, Ctx, DeflateConfig, Handler, Message, Request, Running, Server,
+    ShardCtx, Upgrade, choose_subprotocol,
 };
 
 use sockeye_tests::PATIENCE;
@@ -28,11 +28,17 @@ pub(crate) struct Engine {
 impl Engine {
     /// Starts one with two shards.
     pub(crate) fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// The same, with compression.
+    pub(crate) fn start_with(deflate: Option<DeflateConfig>) -> Self {
         let (tx, closed) = mpsc::channel();
         let running = Server::bind("127.0.0.1:0")
             .and_then(|server| {
                 server
                     .backend(sockeye_tests::rig::backend())
+                    .config(Config { deflate, ..Config::default() })
                     .shards(2)
                     .spawn(move |_| Echo { closed: tx.clone() })
             })

@@ -1,4 +1,4 @@
-//! `docs/RFC.md` and these tests say the same.
+//! The lists in `docs/` and the tests of an RFC say the same.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,8 +8,8 @@ use std::path::Path;
 type Must = (String, String);
 
 /// What each test quotes, from its documentation: `Section N: "sentence"`, one or several.
-fn quoted_by_tests() -> BTreeMap<Must, String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rfc6455");
+fn quoted_by_tests(folder: &str) -> BTreeMap<Must, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let mut quotes = BTreeMap::new();
     for entry in fs::read_dir(folder).expect("this folder") {
         let path = entry.expect("a file").path();
@@ -59,9 +59,9 @@ fn sentences(doc: &str) -> Vec<Must> {
 }
 
 /// The rows of the table: what shows each sentence to be kept.
-fn listed() -> BTreeMap<Must, String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/RFC.md");
-    let text = fs::read_to_string(path).expect("docs/RFC.md");
+fn listed(list: &str) -> BTreeMap<Must, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(list);
+    let text = fs::read_to_string(path).expect(list);
     let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
     rows.filter(|row| row.starts_with(|first: char| first.is_ascii_digit()))
         .map(|row| {
@@ -75,9 +75,8 @@ fn listed() -> BTreeMap<Must, String> {
 
 /// Every sentence that a test quotes is in the list, with that test, and every test that the list
 /// names quotes it; what no test shows has its reason.
-#[test]
-fn the_list_and_the_tests_agree() {
-    let (tests, list) = (quoted_by_tests(), listed());
+pub(crate) fn check(folder: &str, list: &str, sentences: usize) {
+    let (tests, list) = (quoted_by_tests(folder), listed(list));
     for (must, test) in &tests {
         let shown_by = list.get(must).unwrap_or_else(|| panic!("{test}: not listed: {must:?}"));
         assert_eq!(*shown_by, format!("`{test}`"), "{must:?}");
@@ -89,5 +88,5 @@ fn the_list_and_the_tests_agree() {
             assert!(shown_by.len() > 10, "no reason: {must:?}");
         }
     }
-    assert_eq!(list.len(), 130, "sentences of RFC 6455 with MUST, SHALL or REQUIRED");
+    assert_eq!(list.len(), sentences, "sentences with MUST, SHALL or REQUIRED");
 }

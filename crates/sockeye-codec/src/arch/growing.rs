@@ -86,6 +86,12 @@ impl Growing {
         self.push(&Masked::InRoom(len), key);
     }
 
+    /// Goes on with so many bytes that were written to the room, as they are.
+    pub(crate) fn keep_room(&mut self, len: usize) {
+        assert!(self.len + len <= self.bytes.len(), "there was no room for {len} bytes");
+        self.len += len;
+    }
+
     pub(super) fn push(&mut self, masked: &Masked<'_>, key: MaskingKey) {
         let (to, from) = self.place(masked);
         // SAFETY: `best` names a kernel that this processor can run; `place` gives its conditions.

@@ -6,14 +6,12 @@ use super::error::{HandshakeError, HeaderError};
 use super::head::{HandshakeLimits, Head, HeadBuffer};
 use super::headers::{
     HeaderLines, Headers, check_line, is_authority, is_handshake_name, is_target, is_token,
-    list_elements, trim, write_line,
+    write_line,
 };
 use super::key::{AcceptKey, Key};
 use super::request::{line_error, version_error};
 use super::url::WsUrl;
-
-/// The extensions that a client offers. There is none yet, so that an answer with any is refused.
-const EXTENSIONS_OFFERED: [&str; 0] = [];
+use crate::deflate::{self, AnswerError, DeflateConfig, Params};
 
 /// How much of a refusal's reason phrase is kept.
 const REASON_BYTES_MAX: usize = 64;
@@ -25,6 +23,7 @@ pub struct ClientRequest {
     target: String,
     origin: Option<String>,
     subprotocols: Vec<String>,
+    deflate: Option<DeflateConfig>,
     headers: Vec<(String, String)>,
 }
 
@@ -37,6 +36,7 @@ impl ClientRequest {
             target: target.into(),
             origin: None,
             subprotocols: Vec::new(),
+            deflate: None,
             headers: Vec::new(),
         }
     }
@@ -57,6 +57,13 @@ impl ClientRequest {
     #[must_use]
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         self.subprotocols.push(name.into());
+        self
+    }
+
+    /// Offers permessage-deflate (RFC 7692) as these settings have it. The server may decline.
+    #[must_use]
+    pub const fn deflate(mut self, config: DeflateConfig) -> Self {
+        self.deflate = Some(config);
         self
     }
 
@@ -88,6 +95,9 @@ impl ClientRequest {
             write_line(out, "Sec-WebSocket-Protocol", &self.subprotocols.join(", "));
         }
         out.extend_from_slice(b"Sec-WebSocket-Version: 13\r\n");
+        if let Some(config) = &self.deflate {
+            write_line(out, "Sec-WebSocket-Extensions", &deflate::offer(config));
+        }
         for (name, value) in &self.headers {
             write_line(out, name, value);
         }
@@ -171,6 +181,7 @@ pub struct ClientHandshake {
     head: HeadBuffer,
     accept: AcceptKey,
     subprotocols: Vec<String>,
+    deflate: Option<DeflateConfig>,
     limits: HandshakeLimits,
 }
 
@@ -181,6 +192,7 @@ impl ClientHandshake {
             head: HeadBuffer::default(),
             accept: key.accept(),
             subprotocols: request.subprotocols.clone(),
+            deflate: request.deflate,
             limits,
         }
     }
@@ -197,11 +209,23 @@ impl ClientHandshake {
         }
         match self.head.read(input, &self.limits)? {
             Some(head) => {
-                check_answer(head, &self.limits, &self.accept, &self.subprotocols).map(Some)
+                let offered = Offered {
+                    accept: &self.accept,
+                    subprotocols: &self.subprotocols,
+                    deflate: self.deflate.as_ref(),
+                };
+                check_answer(head, &self.limits, &offered).map(Some)
             }
             None => Ok(None),
         }
     }
+}
+
+/// What the answer has to go with.
+struct Offered<'a> {
+    accept: &'a str,
+    subprotocols: &'a [String],
+    deflate: Option<&'a DeflateConfig>,
 }
 
 /// What the server has agreed to.
@@ -210,6 +234,8 @@ impl ClientHandshake {
 pub struct Accepted {
     /// The subprotocol, one of those that were offered.
     pub subprotocol: Option<String>,
+    /// What was agreed on for permessage-deflate, if it was.
+    pub deflate: Option<Params>,
     /// Every header line of the answer: name and value.
     pub headers: Vec<(String, Vec<u8>)>,
 }
@@ -225,8 +251,7 @@ impl Accepted {
 fn check_answer(
     head: Head<'_>,
     limits: &HandshakeLimits,
-    accept: &str,
-    subprotocols: &[String],
+    offered: &Offered<'_>,
 ) -> Result<Accepted, HandshakeError> {
     let mut lines = HeaderLines::new();
     let (headers, status_line) = parse_answer(head, &mut lines, limits)?;
@@ -239,10 +264,11 @@ fn check_answer(
     if status_line.status != 101 {
         return Err(status_line.refused());
     }
-    check_upgraded(&headers, accept)?;
-    let subprotocol = agreed_subprotocol(&headers, subprotocols)?;
+    check_upgraded(&headers, offered.accept)?;
+    let deflate = agreed_deflate(&headers, offered.deflate)?;
+    let subprotocol = agreed_subprotocol(&headers, offered.subprotocols)?;
     let headers = headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Ok(Accepted { subprotocol, headers })
+    Ok(Accepted { subprotocol, deflate, headers })
 }
 
 struct StatusLine<'a> {
@@ -313,24 +339,31 @@ fn check_upgraded(headers: &Headers<'_>, accept: &str) -> Result<(), HandshakeEr
     if headers.only("Sec-WebSocket-Accept") != Some(accept.as_bytes()) {
         return Err(HandshakeError::AcceptInvalid);
     }
+    Ok(())
+}
+
+fn agreed_deflate(
+    headers: &Headers<'_>,
+    offered: Option<&DeflateConfig>,
+) -> Result<Option<Params>, HandshakeError> {
     //= rfc6455#section-4.1
     //# If the response includes a |Sec-WebSocket-Extensions| header
     //# field and this header field indicates the use of an extension
     //# that was not present in the client's handshake (the server has
     //# indicated an extension not requested by the client), the client
     //# MUST _Fail the WebSocket Connection_.
-    let mut extensions = headers.get_all("Sec-WebSocket-Extensions").flat_map(list_elements);
-    if extensions.all(is_offered_extension) {
-        Ok(())
-    } else {
-        Err(HandshakeError::ExtensionNotOffered)
+    let answer = headers.get_all("Sec-WebSocket-Extensions");
+    let agreed = deflate::check_answer(answer, offered).map_err(|error| match error {
+        AnswerError::NotOffered => HandshakeError::ExtensionNotOffered,
+        AnswerError::Parameters => HandshakeError::DeflateNotAcceptable,
+    })?;
+    //= rfc6455#section-11.3.2
+    //# However, the |Sec-WebSocket-Extensions| header field MUST NOT appear more
+    //# than once in an HTTP response.
+    if headers.get_all("Sec-WebSocket-Extensions").nth(1).is_some() {
+        return Err(HandshakeError::DeflateNotAcceptable);
     }
-}
-
-/// Whether the extension that an element names, before its parameters, has been offered.
-fn is_offered_extension(element: &[u8]) -> bool {
-    let name = trim(element.split(|&byte| byte == b';').next().unwrap_or_default());
-    EXTENSIONS_OFFERED.iter().any(|offered| offered.as_bytes() == name)
+    Ok(agreed)
 }
 
 fn agreed_subprotocol(

@@ -74,6 +74,9 @@ pub enum HandshakeError {
     AcceptInvalid,
     /// The answer names an extension that was not offered.
     ExtensionNotOffered,
+    /// The answer's `Sec-WebSocket-Extensions` is repeated, or its permessage-deflate does not
+    /// belong to the offer (RFC 7692 section 7.1).
+    DeflateNotAcceptable,
     /// The answer names a subprotocol that was not offered, or more than one.
     SubprotocolNotOffered,
 }
@@ -111,6 +114,7 @@ impl HandshakeError {
             | Self::AnswerConnectionInvalid
             | Self::AcceptInvalid
             | Self::ExtensionNotOffered
+            | Self::DeflateNotAcceptable
             | Self::SubprotocolNotOffered => 502,
             Self::HttpVersionUnsupported => 505,
         }
@@ -167,6 +171,9 @@ impl HandshakeError {
             Self::AnswerConnectionInvalid => "the answer's Connection lacks the token Upgrade",
             Self::AcceptInvalid => "the answer's Sec-WebSocket-Accept does not fit the key",
             Self::ExtensionNotOffered => "the answer has an extension that was not offered",
+            Self::DeflateNotAcceptable => {
+                "the answer's permessage-deflate does not belong to the offer"
+            }
             Self::SubprotocolNotOffered => "the answer has a subprotocol that was not offered",
         }
     }

@@ -21,7 +21,7 @@
 //!     let request = Request::parse(head, &mut lines, &limits)?;
 //!     let key = request.websocket()?;
 //!     let subprotocol = choose_subprotocol(&request, &["chat"]);
-//!     write_accept(out, &request, &key, subprotocol, NO_HEADERS).expect("it was offered");
+//!     write_accept(out, &request, &key, subprotocol, None, NO_HEADERS).expect("it was offered");
 //!     Ok(true)
 //! }
 //!
@@ -46,7 +46,7 @@
 
 mod client;
 mod error;
-mod extensions;
+pub(crate) mod extensions;
 mod fields;
 mod head;
 mod headers;

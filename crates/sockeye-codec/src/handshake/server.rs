@@ -4,13 +4,15 @@ use super::headers::{check_line, is_handshake_name, write_line};
 use super::key::Key;
 use super::request::Request;
 use super::response::ResponseError;
+use crate::deflate::Params;
 
 /// For calls without header lines of their own: an empty list whose type is known.
 pub const NO_HEADERS: &[(&str, &str)] = &[];
 
 /// Appends the answer that opens the connection, with `headers` after those of the handshake.
 ///
-/// `key` is what [`Request::websocket`] has given for this request.
+/// `key` is what [`Request::websocket`] has given for this request, `deflate` what
+/// [`negotiate`](crate::deflate::negotiate) has for its [extensions](Request::extensions).
 ///
 /// # Errors
 /// A subprotocol that the client did not offer, a header that cannot be written or that belongs to
@@ -21,6 +23,7 @@ pub fn write_accept(
     request: &Request<'_>,
     key: &Key,
     subprotocol: Option<&str>,
+    deflate: Option<&Params>,
     headers: &[(impl AsRef<str>, impl AsRef<str>)],
 ) -> Result<(), ResponseError> {
     //= rfc6455#section-4.2.2
@@ -40,6 +43,9 @@ pub fn write_accept(
     write_line(out, "Sec-WebSocket-Accept", &key.accept());
     if let Some(subprotocol) = subprotocol {
         write_line(out, "Sec-WebSocket-Protocol", subprotocol);
+    }
+    if let Some(deflate) = deflate {
+        write_line(out, "Sec-WebSocket-Extensions", &deflate.to_string());
     }
     for (name, value) in headers {
         write_line(out, name.as_ref(), value.as_ref());

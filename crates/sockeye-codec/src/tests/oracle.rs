@@ -21,6 +21,7 @@ pub(super) enum Seen {
     /// Adjacent chunks of one message count as one: where they are cut is the input's matter.
     Chunk {
         kind: DataKind,
+        extension: bool,
         payload: Vec<u8>,
         first: bool,
         last: bool,
@@ -44,10 +45,13 @@ pub(super) struct Outcome {
 impl Outcome {
     /// Appends an event; a chunk that goes on with the one before is joined to it.
     pub(super) fn push(&mut self, seen: Seen) {
-        if let Seen::Chunk { payload: more, first: false, last: now_last, .. } = &seen
-            && let Some(Seen::Chunk { payload, last, .. }) = self.events.last_mut()
+        if let Seen::Chunk {
+            payload: more, first: false, last: now_last, extension: more_of, ..
+        } = &seen
+            && let Some(Seen::Chunk { payload, last, extension, .. }) = self.events.last_mut()
         {
             assert!(!*last, "a chunk that is not the first follows the last one");
+            assert_eq!(extension, more_of, "all chunks of a message are of one kind");
             payload.extend_from_slice(more);
             *last = *now_last;
             return;
@@ -300,11 +304,11 @@ impl Oracle {
         }
         let first = !message.chunk_handed_out;
         message.chunk_handed_out = true;
-        let kind = message.kind;
+        let (kind, extension) = (message.kind, message.extension);
         if last {
             self.message = None;
         }
-        self.outcome.push(Seen::Chunk { kind, payload, first, last });
+        self.outcome.push(Seen::Chunk { kind, extension, payload, first, last });
     }
 
     /// Sections 5.5.1-5.5.3.

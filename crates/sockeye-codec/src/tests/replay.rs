@@ -3,7 +3,7 @@
 use std::mem;
 use std::ops::Range;
 
-use sockeye_codec::{Codec, Connection, Event, Limits, Role};
+use sockeye_codec::{Chunk, Codec, Connection, Event, Limits, Role};
 
 use super::oracle::{Outcome, Seen, Setup, expect};
 use super::with_each_instruction_set;
@@ -123,12 +123,8 @@ pub(super) fn run_whole(setup: Setup, stream: &[u8]) -> Outcome {
 fn seen(event: Event<'_>) -> Seen {
     match event {
         Event::Message(message) => Seen::Message(message.kind(), message.as_bytes().into()),
-        Event::Chunk(chunk) => Seen::Chunk {
-            kind: chunk.kind,
-            payload: chunk.payload.into(),
-            first: chunk.first,
-            last: chunk.last,
-        },
+        Event::Chunk(chunk) => seen_chunk(chunk, false),
+        Event::ExtensionChunk(chunk) => seen_chunk(chunk, true),
         Event::Extension(kind, payload) => Seen::Extension(kind, payload.into()),
         Event::Ping(payload) => Seen::Ping(payload.into()),
         Event::Pong(payload) => Seen::Pong(payload.into()),
@@ -137,6 +133,11 @@ fn seen(event: Event<'_>) -> Seen {
             Seen::Close(close.map(|close| (close.code.0, close.reason.to_owned())))
         }
     }
+}
+
+fn seen_chunk(chunk: Chunk<'_>, extension: bool) -> Seen {
+    let Chunk { kind, payload, first, last } = chunk;
+    Seen::Chunk { kind, extension, payload: payload.into(), first, last }
 }
 
 /// The short frames that were written: first byte and payload. A client's are masked.

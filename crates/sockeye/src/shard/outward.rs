@@ -9,12 +9,13 @@ use sockeye_codec::CloseCode;
 use sockeye_driver::{ConnId, SideTable, Tx};
 
 use super::Engine;
+use crate::compress::Compressing;
 use crate::ctx::Core;
-use crate::deliveries::Deliver;
+use crate::deliveries::{Deliver, Piece};
 use crate::error::Refused;
 use crate::handler::Handler;
 use crate::mailbox::Mail;
-use crate::session::{Cause, Session, Stage};
+use crate::session::{Cause, Link, Session, Stage, flag};
 
 impl<H: Handler> Engine<H> {
     pub(super) fn read_mail<T: Tx>(&mut self, tx: &mut T) {
@@ -79,14 +80,16 @@ impl<H: Handler> Engine<H> {
         if self.core.deliveries.is_empty() {
             return;
         }
-        let Core { deliveries, topics, stats, config, .. } = &mut self.core;
+        let Core { deliveries, topics, stats, config, compressing, .. } = &mut self.core;
         let mut outlet = Outlet {
             tx,
             sessions: &mut self.sessions,
+            compressing,
             overflowed: &mut self.overflowed,
             backlog_bytes_max: config.backlog_bytes_max,
         };
         stats.messages_sent += deliveries.deliver(topics, &mut outlet) as u64;
+        self.core.compressing.forget();
         self.core.trim();
         let mut overflowed = mem::take(&mut self.overflowed);
         for id in overflowed.drain(..) {
@@ -119,14 +122,17 @@ impl Core {
 struct Outlet<'a, T, S> {
     tx: &'a mut T,
     sessions: &'a mut SideTable<Session<S>>,
+    compressing: &'a mut Compressing,
     overflowed: &'a mut Vec<ConnId>,
     backlog_bytes_max: usize,
 }
 
 impl<T: Tx, S> Outlet<'_, T, S> {
+    /// The connection, if it is open, or its close frame stands among what it gets.
     #[inline]
-    fn is_open(&self, id: ConnId) -> bool {
-        self.sessions.get(id).is_some_and(|session| session.link.connection.is_open())
+    fn link(&mut self, id: ConnId, last: bool) -> Option<&mut Link> {
+        let link = &mut self.sessions.get_mut(id)?.link;
+        (last || link.connection.is_open()).then_some(link)
     }
 
     #[inline]
@@ -140,30 +146,57 @@ impl<T: Tx, S> Outlet<'_, T, S> {
 impl<T: Tx, S> Deliver for Outlet<'_, T, S> {
     #[inline]
     fn shared(&mut self, id: ConnId, frames: &Bytes) -> bool {
-        let is_open = self.is_open(id);
-        if is_open {
-            let waiting = self.tx.send_shared(id, frames);
-            self.check(id, waiting);
-        }
-        is_open
+        let Some(link) = self.link(id, false) else { return false };
+        let waiting = if link.is(flag::DEFLATE) {
+            self.shared_compressed(id, frames)
+        } else {
+            self.tx.send_shared(id, frames)
+        };
+        self.check(id, waiting);
+        true
     }
 
     fn gathered<'b>(
         &mut self,
         id: ConnId,
-        pieces: impl Iterator<Item = &'b [u8]>,
+        pieces: impl Iterator<Item = Piece<'b>>,
         last: bool,
     ) -> bool {
-        // `last`: its close frame stands among the pieces, and counts as sent already.
-        let is_open = last || self.is_open(id);
-        if is_open {
-            let mut block = self.tx.out(id);
-            for piece in pieces {
-                block.extend_from_slice(piece);
+        let Some(link) = self.link(id, last) else { return false };
+        let is_plain = !link.is(flag::DEFLATE);
+        let mut block = self.tx.out(id);
+        for piece in pieces {
+            if is_plain || piece.as_it_is {
+                block.extend_from_slice(piece.frames);
+            } else {
+                self.append_compressed(id, piece.frames, &mut block);
             }
-            let waiting = self.tx.flush(id, block);
-            self.check(id, waiting);
         }
-        is_open
+        let waiting = self.tx.flush(id, block);
+        self.check(id, waiting);
+        true
+    }
+}
+
+impl<T: Tx, S> Outlet<'_, T, S> {
+    /// The same bytes for all of a class, others for each that has a context.
+    #[inline(never)]
+    fn shared_compressed(&mut self, id: ConnId, frames: &Bytes) -> usize {
+        let Some(session) = self.sessions.get_mut(id) else { return 0 };
+        if let Some(compressed) = self.compressing.shared(&mut session.link, frames) {
+            return self.tx.send_shared(id, &compressed);
+        }
+        let mut block = self.tx.out(id);
+        self.compressing.frames(id, &mut session.link, frames, &mut block);
+        self.tx.flush(id, block)
+    }
+
+    #[inline(never)]
+    fn append_compressed(&mut self, id: ConnId, frames: &[u8], block: &mut Vec<u8>) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        match self.compressing.shared(&mut session.link, frames) {
+            Some(compressed) => block.extend_from_slice(&compressed),
+            None => self.compressing.frames(id, &mut session.link, frames, block),
+        }
     }
 }

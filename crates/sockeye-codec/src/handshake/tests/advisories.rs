@@ -81,7 +81,7 @@ fn extensions_with_names_that_mean_something_to_the_language() {
         let request = parse(&head, &mut lines, &limits()).unwrap();
         let key = request.websocket().unwrap();
         let mut answer = Vec::new();
-        write_accept(&mut answer, &request, &key, None, super::super::NO_HEADERS).unwrap();
+        write_accept(&mut answer, &request, &key, None, None, super::super::NO_HEADERS).unwrap();
         assert!(!String::from_utf8(answer).unwrap().contains(name));
         // Nor does a client take it from a server.
         let head = super::head(ANSWER_LINE, and(&ANSWER, &[&line]));
@@ -132,10 +132,11 @@ fn no_part_of_a_request_or_an_answer_breaks_out_of_its_line() {
         let request = parse(&head, &mut lines, &limits()).unwrap();
         let key = request.websocket().unwrap();
         let mut out = Vec::new();
-        let chosen = write_accept(&mut out, &request, &key, Some(bad), super::super::NO_HEADERS);
+        let chosen =
+            write_accept(&mut out, &request, &key, Some(bad), None, super::super::NO_HEADERS);
         assert_eq!(chosen, Err(ResponseError::SubprotocolNotOffered));
-        assert!(write_accept(&mut out, &request, &key, None, &[("X", bad)]).is_err());
-        assert!(write_accept(&mut out, &request, &key, None, &[(bad, "x")]).is_err());
+        assert!(write_accept(&mut out, &request, &key, None, None, &[("X", bad)]).is_err());
+        assert!(write_accept(&mut out, &request, &key, None, None, &[(bad, "x")]).is_err());
         assert!(out.is_empty());
     }
 }

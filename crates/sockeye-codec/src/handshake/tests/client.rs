@@ -277,7 +277,8 @@ fn the_two_roles_understand_each_other() {
     assert_eq!(read, key);
     let subprotocol = choose_subprotocol(&received, &["superchat"]);
     let mut answer = Vec::new();
-    write_accept(&mut answer, &received, &read, subprotocol, &[("Server", "sockeye")]).unwrap();
+    write_accept(&mut answer, &received, &read, subprotocol, None, &[("Server", "sockeye")])
+        .unwrap();
     let mut handshake = ClientHandshake::new(&request(), &key, limits());
     let accepted = handshake.read(&mut &mut answer[..]).unwrap().unwrap();
     assert_eq!(accepted.subprotocol.as_deref(), Some("superchat"));

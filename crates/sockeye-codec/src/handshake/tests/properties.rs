@@ -52,7 +52,7 @@ fn server(head: &[u8]) {
     match request.websocket() {
         Ok(key) => {
             let chosen = choose_subprotocol(&request, &["b"]);
-            assert_eq!(write_accept(&mut out, &request, &key, chosen, NO_HEADERS), Ok(()));
+            assert_eq!(write_accept(&mut out, &request, &key, chosen, None, NO_HEADERS), Ok(()));
         }
         Err(error) => assert_eq!(Response::from(&error).write(&mut out, false), Ok(())),
     }

@@ -430,7 +430,7 @@ fn accept(
     let request = parse(&head, &mut lines, &limits()).unwrap();
     let key = request.websocket().unwrap();
     let mut out = b"before ".to_vec();
-    let result = write_accept(&mut out, &request, &key, subprotocol, headers);
+    let result = write_accept(&mut out, &request, &key, subprotocol, None, headers);
     (result, String::from_utf8(out).unwrap())
 }
 
