@@ -12,7 +12,7 @@ use signal_hook::iterator::Signals;
 use sockeye::{Backend, ChosenBackend, Handle, Handler, Server};
 
 use crate::apps::{self, App};
-use crate::tls;
+use crate::tls::TlsOptions;
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = BackendName::Auto)]
     backend: BackendName,
     #[command(flatten)]
-    tls: tls::Options,
+    tls: TlsOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -87,7 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
 fn serve<H: Handler>(
     server: Server,
-    (signals, tls): (Signals, tls::Options),
+    (signals, tls): (Signals, TlsOptions),
     handler: impl Fn(usize) -> H + Send + Sync + 'static,
 ) -> Result<(), Box<dyn Error>> {
     let shards = server.shard_count();
@@ -112,7 +112,7 @@ fn serve<H: Handler>(
 
 /// SIGHUP reads the certificates again. The first of the others closes every connection with 1001;
 /// a second one does not wait for that.
-fn wait_for_signals(mut signals: Signals, handle: &Handle, tls: &tls::Options) {
+fn wait_for_signals(mut signals: Signals, handle: &Handle, tls: &TlsOptions) {
     let mut asked = false;
     for signal in &mut signals {
         if signal == SIGHUP {

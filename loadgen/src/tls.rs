@@ -8,12 +8,12 @@ use sockeye::{ClientAuth, Handle, TlsConfig, TlsVersion};
 
 /// All of them; without a certificate there is no TLS.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Options {
+pub(crate) struct TlsOptions {
     /// A PEM file with a certificate and its chain; with more than one, clients choose by name
     #[arg(long = "tls-cert", value_name = "FILE", requires = "keys")]
     certificates: Vec<PathBuf>,
     /// The PEM file with its key; as many as certificates, and in the same order
-    #[arg(id = "keys", long = "tls-key", value_name = "FILE", requires = "certificates")]
+    #[arg(long = "tls-key", value_name = "FILE", requires = "certificates")]
     keys: Vec<PathBuf>,
     /// A PEM file with the authorities of the clients' certificates, which are then asked for
     #[arg(long = "tls-client-ca", value_name = "FILE", requires = "certificates")]
@@ -44,7 +44,7 @@ enum Version {
     Tls13,
 }
 
-impl Options {
+impl TlsOptions {
     /// Reads the files. `None`: no TLS was asked for.
     pub(crate) fn load(&self) -> Result<Option<TlsConfig>, Box<dyn Error>> {
         let (certificates, keys) = (self.certificates.len(), self.keys.len());

@@ -4,7 +4,7 @@
 use std::io;
 use std::time::Instant;
 
-use sockeye::{Config, Handle};
+use sockeye::{Config, Handle, TlsConfig};
 use sockeye_tests::rig::Script;
 
 /// An engine of one shard, turned on the test's thread.
@@ -65,6 +65,11 @@ pub(crate) trait Wire {
     /// RST.
     fn abort(self: Box<Self>);
 
+    /// Moves on what it has taken over itself. Returns whether that was anything.
+    fn pump(&mut self) -> bool {
+        false
+    }
+
     /// Where time is virtual: when there will be something to read, or room to write.
     fn next_event(&self, _reads: bool, _writes: bool) -> Option<Instant> {
         None
@@ -77,5 +82,7 @@ pub(crate) struct Place {
     pub(crate) module: &'static str,
     /// Whether this machine has it.
     pub(crate) is_here: fn() -> bool,
-    pub(crate) stage: fn(Script, Config) -> Box<dyn Stage>,
+    pub(crate) stage: fn(Script, Config, Option<TlsConfig>) -> Box<dyn Stage>,
+    /// Whether all of it is under TLS.
+    pub(crate) tls: bool,
 }
