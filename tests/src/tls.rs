@@ -10,7 +10,9 @@ use rcgen::{
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, SupportedCipherSuite, SupportedProtocolVersion,
+};
 use sockeye::TlsConfig;
 
 /// The name that certificates are for unless a test says otherwise.
@@ -93,6 +95,26 @@ impl Authority {
         self.client_with(rustls::ALL_VERSIONS, None)
     }
 
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("an authority");
+        roots
+    }
+
+    /// A client that trusts it and knows no other cipher suite.
+    ///
+    /// # Panics
+    /// It is none.
+    pub fn client_of_suite(&self, suite: SupportedCipherSuite) -> ClientConfig {
+        let mut provider = aws_lc_rs::default_provider();
+        provider.cipher_suites = vec![suite];
+        ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[suite.version()])
+            .expect("a suite of it")
+            .with_root_certificates(self.roots())
+            .with_no_client_auth()
+    }
+
     /// A client that trusts it, speaks these versions and may show a certificate.
     ///
     /// # Panics
@@ -102,12 +124,10 @@ impl Authority {
         versions: &[&'static SupportedProtocolVersion],
         certificate: Option<&Certificate>,
     ) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).expect("an authority");
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(versions)
             .expect("versions")
-            .with_root_certificates(roots);
+            .with_root_certificates(self.roots());
         let mut config = match certificate {
             None => builder.with_no_client_auth(),
             Some(one) => {

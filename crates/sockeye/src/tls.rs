@@ -323,11 +323,16 @@ impl<S> Inward<'_, S> {
         };
         let peer = tx.peer_addr(id);
         tracing::debug!(?peer, error = what, "a TLS {within} has failed");
+        self.let_linger(tx, id);
+        let error = io::Error::new(ErrorKind::InvalidData, format!("TLS: {what}"));
+        self.sink.closed(&mut TlsTx { inner: tx, tls: self.tls }, id, Closed::Error(error));
+    }
+
+    /// For the engine it is gone: what it was told last has time to arrive.
+    fn let_linger<T: Tx>(&mut self, tx: &mut T, id: ConnId) {
         self.tls.connections.insert(id, Stage::Lingering);
         self.tls.lingering.push_back((tx.now() + self.tls.linger, id));
         tx.close(id, Close::Graceful);
-        let error = io::Error::new(ErrorKind::InvalidData, format!("TLS: {what}"));
-        self.sink.closed(&mut TlsTx { inner: tx, tls: self.tls }, id, Closed::Error(error));
     }
 
     /// The peer has sent its `close_notify`, which is TLS's word for FIN. What waits for it is
@@ -340,11 +345,15 @@ impl<S> Inward<'_, S> {
         if self.tls.link(id).is_none() {
             return;
         }
-        // RFC 8446 section 6.1: "Each party MUST send a 'close_notify' alert before closing its
-        // write side".
-        TlsTx { inner: tx, tls: self.tls }.send_end(id);
-        self.tls.connections.remove(id);
-        tx.close(id, Close::Abort);
+        if tx.backlog_bytes(id) == 0 {
+            // RFC 8446 section 6.1: "Each party MUST send a 'close_notify' alert before closing its
+            // write side".
+            TlsTx { inner: tx, tls: self.tls }.send_end(id);
+            self.let_linger(tx, id);
+        } else {
+            self.tls.connections.remove(id);
+            tx.close(id, Close::Abort);
+        }
         self.sink.closed(&mut TlsTx { inner: tx, tls: self.tls }, id, Closed::Eof);
     }
 

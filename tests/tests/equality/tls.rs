@@ -38,7 +38,7 @@ impl Stage for TlsStage {
     fn connect(&mut self) -> io::Result<Box<dyn Wire>> {
         let wire = self.stage.connect()?;
         let client = Client::new(tls::connection(client()));
-        Ok(Box::new(TlsWire { wire, client, ending: false }))
+        Ok(Box::new(TlsWire { wire, client, ending: Ending::No }))
     }
 
     fn turn(&mut self, moved: bool, wires: Option<Instant>) {
@@ -77,8 +77,15 @@ impl Stage for TlsStage {
 struct TlsWire {
     wire: Box<dyn Wire>,
     client: Client,
-    /// FIN, behind `close_notify`.
-    ending: bool,
+    ending: Ending,
+}
+
+/// `close_notify` and FIN, which wait for the end of the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    No,
+    Wanted,
+    Said,
 }
 
 impl Transport for dyn Wire {
@@ -101,8 +108,7 @@ impl Wire for TlsWire {
     }
 
     fn finish(&mut self) {
-        self.client.finish();
-        self.ending = true;
+        self.ending = Ending::Wanted;
     }
 
     fn abort(self: Box<Self>) {
@@ -110,10 +116,14 @@ impl Wire for TlsWire {
     }
 
     fn pump(&mut self) -> bool {
+        if self.ending == Ending::Wanted && !self.client.connection().is_handshaking() {
+            self.client.finish();
+            self.ending = Ending::Said;
+        }
         // Cut off: the reading half finds out how.
         let moved = self.client.pump(&mut *self.wire).unwrap_or(true);
-        if self.ending && !self.client.wants_write() {
-            self.ending = false;
+        if self.ending == Ending::Said && !self.client.wants_write() {
+            self.ending = Ending::No;
             self.wire.finish();
             return true;
         }
@@ -124,6 +134,6 @@ impl Wire for TlsWire {
         // Before the end of the handshake it is for the server to say something.
         let is_handshaking = self.client.connection().is_handshaking();
         let writes = (writes && !is_handshaking) || self.client.wants_write();
-        self.wire.next_event(reads || is_handshaking, writes)
+        self.wire.next_event(reads, writes)
     }
 }
