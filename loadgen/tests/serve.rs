@@ -4,6 +4,8 @@
 mod backends;
 #[path = "serve/process.rs"]
 mod process;
+#[path = "serve/tls.rs"]
+mod tls;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 

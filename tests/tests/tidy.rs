@@ -63,6 +63,9 @@ const HOT: &[&str] = &[
     "crates/sockeye/src/session.rs",
     "crates/sockeye/src/shard.rs",
     "crates/sockeye/src/shard/outward.rs",
+    "crates/sockeye/src/tls.rs",
+    "crates/sockeye/src/tls/link.rs",
+    "crates/sockeye/src/tls/tx.rs",
 ];
 
 /// Functions longer than this do more than one thing.
@@ -140,6 +143,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("memchr", &["crates/sockeye-codec/src/handshake/"]),
     ("sha1", &["crates/sockeye-codec/src/handshake/"]),
     ("base64", &["crates/sockeye-codec/src/handshake/"]),
+    ("rustls", &["crates/sockeye/src/tls"]),
     ("simdutf8", &["crates/sockeye-codec/src/utf8.rs"]),
     ("rand", &["crates/sockeye-codec/src/codec.rs"]),
 ];

@@ -8,13 +8,13 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sockeye_driver::{Close, Closed, ConnId, Driver, SideTable, Sink, Tx};
+use sockeye_driver::{Closed, ConnId, Driver, SideTable, Sink, Tx};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -26,6 +26,7 @@ use crate::transport::Transport;
 
 mod certificates;
 mod config;
+mod endings;
 mod link;
 mod tx;
 
@@ -36,11 +37,6 @@ use tx::TlsTx;
 
 /// Memory that all connections share is given back beyond this.
 const SHARED_BYTES_KEPT: usize = 512 << 10;
-
-/// What is said to one who speaks HTTP without TLS.
-const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
-    Content-Type: text/plain\r\nConnection: close\r\nContent-Length: 47\r\n\r\n\
-    this port speaks TLS: ask for https:// or wss:\n";
 
 /// A connection, by where it is in the life that TLS gives it.
 enum Stage {
@@ -271,112 +267,3 @@ where
         self.sink.closed(&mut TlsTx { inner: tx, tls: self.tls }, id, why);
     }
 }
-
-impl<S> Inward<'_, S> {
-    /// The first bytes have come. Returns whether they may be TLS.
-    fn begin<T: Tx>(&mut self, tx: &mut T, id: ConnId, bytes: &[u8]) -> bool
-    where
-        S: for<'t> Sink<TlsTx<'t, T>>,
-    {
-        // A method's name; RFC 8446 section 5.1 has 22 for the handshake that TLS begins with.
-        if bytes.first().is_some_and(u8::is_ascii_uppercase) {
-            tx.write(id, &[IoSlice::new(PLAIN_HTTP_ANSWER)]);
-            self.abandon(tx, id, "plain HTTP was sent to a port that speaks TLS");
-            return false;
-        }
-        match Link::new(self.tls.current.get()) {
-            Ok(link) => {
-                self.tls.connections.insert(id, Stage::Speaking(Box::new(link)));
-                true
-            }
-            Err(fault) => {
-                self.abandon(tx, id, &fault.to_string());
-                false
-            }
-        }
-    }
-
-    /// There is a fault: its alert leaves, and for the engine the connection is gone.
-    #[cold]
-    fn fail<T: Tx>(&mut self, tx: &mut T, id: ConnId, fault: &Fault)
-    where
-        S: for<'t> Sink<TlsTx<'t, T>>,
-    {
-        TlsTx { inner: tx, tls: self.tls }.send_unsent(id);
-        self.abandon(tx, id, &fault.to_string());
-    }
-
-    /// The connection ends by the peer's fault. It lingers, so that no reset overtakes what it was
-    /// told last.
-    fn abandon<T: Tx>(&mut self, tx: &mut T, id: ConnId, what: &str)
-    where
-        S: for<'t> Sink<TlsTx<'t, T>>,
-    {
-        let within = match self.tls.connections.get(id) {
-            Some(Stage::Speaking(link)) if link.is_established() => "connection",
-            Some(Stage::Silent | Stage::Speaking(_)) => {
-                self.tls.counts.failed += 1;
-                "handshake"
-            }
-            // The engine was faster.
-            _ => return,
-        };
-        let peer = tx.peer_addr(id);
-        tracing::debug!(?peer, error = what, "a TLS {within} has failed");
-        self.let_linger(tx, id);
-        let error = io::Error::new(ErrorKind::InvalidData, format!("TLS: {what}"));
-        self.sink.closed(&mut TlsTx { inner: tx, tls: self.tls }, id, Closed::Error(error));
-    }
-
-    /// For the engine it is gone: what it was told last has time to arrive.
-    fn let_linger<T: Tx>(&mut self, tx: &mut T, id: ConnId) {
-        self.tls.connections.insert(id, Stage::Lingering);
-        self.tls.lingering.push_back((tx.now() + self.tls.linger, id));
-        tx.close(id, Close::Graceful);
-    }
-
-    /// The peer has sent its `close_notify`, which is TLS's word for FIN. What waits for it is
-    /// forfeited, as it is where a FIN comes.
-    #[cold]
-    fn end<T: Tx>(&mut self, tx: &mut T, id: ConnId)
-    where
-        S: for<'t> Sink<TlsTx<'t, T>>,
-    {
-        if self.tls.link(id).is_none() {
-            return;
-        }
-        if tx.backlog_bytes(id) == 0 {
-            // RFC 8446 section 6.1: "Each party MUST send a 'close_notify' alert before closing its
-            // write side".
-            TlsTx { inner: tx, tls: self.tls }.send_end(id);
-            self.let_linger(tx, id);
-        } else {
-            self.tls.connections.remove(id);
-            tx.close(id, Close::Abort);
-        }
-        self.sink.closed(&mut TlsTx { inner: tx, tls: self.tls }, id, Closed::Eof);
-    }
-
-    /// Reports what broke in the turn, and cuts who has lingered long enough.
-    fn finish_turn<T: Tx>(&mut self, tx: &mut T)
-    where
-        S: for<'t> Sink<TlsTx<'t, T>>,
-    {
-        for (_, id, fault) in mem::take(&mut self.tls.broken) {
-            self.fail(tx, id, &fault);
-        }
-        while let Some((at, id)) = self.tls.lingering.front().copied() {
-            if at > tx.now() {
-                break;
-            }
-            self.tls.lingering.pop_front();
-            if let Some(Stage::Lingering) = self.tls.connections.get(id) {
-                self.tls.connections.remove(id);
-                tx.close(id, Close::Abort);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

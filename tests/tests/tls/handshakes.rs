@@ -20,7 +20,7 @@ fn each_version_alone_and_both() {
         let rig = Setup::new().tls(tls).start();
         for (n, version) in [&TLS12, &TLS13].into_iter().enumerate() {
             let client = Arc::new(authority().client_with(&[version], None));
-            let mut wss = Wss::new(&rig, &client, NAME);
+            let mut wss = Wss::new(rig.address, &client, NAME);
             if (min..=max).contains(&n) {
                 wss.shake_hands().expect("it is spoken");
                 wss.echo("hello");
@@ -44,7 +44,7 @@ fn every_cipher_suite() {
             continue;
         }
         let client = authority().client_of_suite(*suite);
-        let mut wss = Wss::open(&rig, &Arc::new(client));
+        let mut wss = Wss::open(rig.address, &Arc::new(client));
         wss.echo("hello");
         wss.echo(&"x".repeat(125));
         spoken.push(suite.suite());
@@ -81,7 +81,7 @@ fn the_name_chooses_the_certificate() {
         // Clients say no addresses.
         ("127.0.0.1", 0),
     ] {
-        let mut wss = Wss::new(&rig, &client, name);
+        let mut wss = Wss::new(rig.address, &client, name);
         wss.shake_hands().expect("anyone will do");
         assert!(wss.server_certificate() == certificates[expected].der, "{name}");
     }
@@ -94,11 +94,11 @@ fn the_key_chooses_the_certificate() {
     let ecdsa = authority().certify_with(&[NAME], &PKCS_ECDSA_P256_SHA256, |_| {});
     let rig = Setup::new().tls(config_of(&[&ed25519, &ecdsa])).start();
     let any = Arc::new(authority().client());
-    assert!(Wss::open(&rig, &any).server_certificate() == ed25519.der);
+    assert!(Wss::open(rig.address, &any).server_certificate() == ed25519.der);
     let mut no_ed25519 = authority().client();
     let anyone = anyone::Anyone(&[SignatureScheme::ECDSA_NISTP256_SHA256]);
     no_ed25519.dangerous().set_certificate_verifier(Arc::new(anyone));
-    let wss = Wss::open(&rig, &Arc::new(no_ed25519));
+    let wss = Wss::open(rig.address, &Arc::new(no_ed25519));
     assert!(wss.server_certificate() == ecdsa.der);
 }
 
@@ -112,12 +112,12 @@ fn protocols_other_than_http_are_refused() {
     ] {
         let mut client = authority().client();
         client.alpn_protocols = offered.iter().map(|one| one.to_vec()).collect();
-        let wss = Wss::open(&rig, &Arc::new(client));
+        let wss = Wss::open(rig.address, &Arc::new(client));
         assert_eq!(wss.0.conn.alpn_protocol(), expected);
     }
     let mut client = authority().client();
     client.alpn_protocols = vec![b"h2".to_vec()];
-    let refusal = Wss::new(&rig, &Arc::new(client), NAME).refusal();
+    let refusal = Wss::new(rig.address, &Arc::new(client), NAME).refusal();
     assert!(refusal.contains("NoApplicationProtocol"), "{refusal}");
     rig.wait_for(|stats| stats.tls_failed == 1 && stats.tls_handshakes == 3);
 }
@@ -160,18 +160,18 @@ fn clients_show_certificates_and_the_hook_sees_them() {
                 ProtocolVersion::TLSv1_2 => "TLS 1.2",
                 _ => "TLS 1.3",
             };
-            Wss::open(&rig, &client(Some(&good))).echo("hello");
+            Wss::open(rig.address, &client(Some(&good))).echo("hello");
             let seen = format!("{name} Some({NAME:?}) None [{}] false", good.der.len());
             assert_eq!(rig.next_note(), seen);
             for (refused, alert) in [(&bad, "UnknownCA"), (&expired, "CertificateExpired")] {
-                let refusal = Wss::new(&rig, &client(Some(refused)), NAME).refusal();
+                let refusal = Wss::new(rig.address, &client(Some(refused)), NAME).refusal();
                 assert!(refusal.contains(alert), "{refusal}");
             }
             if without {
-                Wss::open(&rig, &client(None)).echo("hello");
+                Wss::open(rig.address, &client(None)).echo("hello");
                 assert_eq!(rig.next_note(), format!("{name} Some({NAME:?}) None [] false"));
             } else {
-                let refusal = Wss::new(&rig, &client(None), NAME).refusal();
+                let refusal = Wss::new(rig.address, &client(None), NAME).refusal();
                 let alerts = ["CertificateRequired", "HandshakeFailure"];
                 assert!(alerts.iter().any(|alert| refusal.contains(alert)), "{refusal}");
             }
@@ -191,7 +191,7 @@ fn sessions_go_on_and_the_certificate_is_remembered() {
         client.resumption = Resumption::in_memory_sessions(8);
         let client = Arc::new(client);
         for resumed in [false, true, true] {
-            let mut wss = Wss::open(&rig, &client);
+            let mut wss = Wss::open(rig.address, &client);
             wss.echo("hello");
             let kind = wss.0.conn.handshake_kind();
             assert_eq!(kind == Some(HandshakeKind::Resumed), resumed, "{kind:?}");

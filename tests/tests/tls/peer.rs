@@ -1,20 +1,19 @@
 //! A client that waits: rustls on a socket.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use sockeye_tests::peer::{REQUEST, TEXT, masked};
-use sockeye_tests::rig::Rig;
 use sockeye_tests::{PATIENCE, tls};
 
 /// A connection with TLS.
 pub(crate) struct Wss(pub(crate) StreamOwned<ClientConnection, TcpStream>);
 
 /// A connection without.
-pub(crate) fn tcp(rig: &Rig) -> TcpStream {
-    let stream = TcpStream::connect(rig.address).expect("loopback");
+pub(crate) fn tcp(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("loopback");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
     stream.set_nodelay(true).expect("a socket");
     stream
@@ -22,13 +21,13 @@ pub(crate) fn tcp(rig: &Rig) -> TcpStream {
 
 impl Wss {
     /// Has not said anything yet.
-    pub(crate) fn new(rig: &Rig, config: &Arc<ClientConfig>, name: &str) -> Self {
-        Self(StreamOwned::new(tls::connection_to(config, name), tcp(rig)))
+    pub(crate) fn new(address: SocketAddr, config: &Arc<ClientConfig>, name: &str) -> Self {
+        Self(StreamOwned::new(tls::connection_to(config, name), tcp(address)))
     }
 
     /// Open on both sides.
-    pub(crate) fn open(rig: &Rig, config: &Arc<ClientConfig>) -> Self {
-        let mut wss = Self::new(rig, config, tls::NAME);
+    pub(crate) fn open(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+        let mut wss = Self::new(address, config, tls::NAME);
         wss.shake_hands().expect("accepted");
         wss
     }

@@ -15,13 +15,13 @@ fn a_reload_is_for_new_connections() {
     let [before, after] = [(); 2].map(|()| authority().certify(&[NAME]));
     let rig = Setup::new().tls(config_of(&[&before])).start();
     let client = Arc::new(authority().client());
-    let mut old = Wss::open(&rig, &client);
+    let mut old = Wss::open(rig.address, &client);
     // In the middle of its handshake: it has not said anything yet.
-    let mut begun = Wss::new(&rig, &client, NAME);
+    let mut begun = Wss::new(rig.address, &client, NAME);
     rig.wait_for(|stats| stats.accepted == 2);
 
     rig.handle().reload_tls(&config_of(&[&after])).expect("a certificate");
-    let new = Wss::open(&rig, &client);
+    let new = Wss::open(rig.address, &client);
     assert!(old.server_certificate() == before.der && new.server_certificate() == after.der);
     begun.shake_hands().expect("accepted");
     assert!(begun.server_certificate() == after.der);
@@ -39,7 +39,7 @@ fn sessions_do_not_outlive_a_reload() {
     client.resumption = Resumption::in_memory_sessions(8);
     let client = Arc::new(client);
     let kind = || {
-        let mut wss = Wss::open(&rig, &client);
+        let mut wss = Wss::open(rig.address, &client);
         wss.echo("hello");
         wss.0.conn.handshake_kind()
     };
@@ -53,7 +53,7 @@ fn sessions_do_not_outlive_a_reload() {
 fn what_cannot_be_used_changes_nothing() {
     let rig = Setup::new().tls(config()).start();
     let client = Arc::new(authority().client());
-    let before = Wss::open(&rig, &client).server_certificate();
+    let before = Wss::open(rig.address, &client).server_certificate();
     for (wrong, why) in [
         (TlsConfig::new(), "TLS needs a certificate and its key"),
         (config().client_auth(ClientAuth::Required), "client certificates cannot be checked"),
@@ -67,7 +67,7 @@ fn what_cannot_be_used_changes_nothing() {
         let error = rig.handle().reload_tls(&wrong).expect_err("it is wrong").to_string();
         assert!(error.starts_with(why) && !error.contains('\n'), "{error}");
     }
-    assert!(Wss::open(&rig, &client).server_certificate() == before);
+    assert!(Wss::open(rig.address, &client).server_certificate() == before);
 
     let plain = Rig::echo();
     let error = plain.handle().reload_tls(&config()).expect_err("there is nothing to reload");

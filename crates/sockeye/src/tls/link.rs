@@ -1,8 +1,8 @@
 //! The TLS of one connection: records in, plaintext out, and the other way.
 //!
 //! rustls' unbuffered interface decrypts a record where it is and keeps no buffers of its own, but
-//! it gives the plaintext out as `&[u8]`, from memory that it takes for each record: so there is one
-//! copy, into the memory that all connections of a shard share.
+//! it gives the plaintext out as `&[u8]`, from memory that it takes for each record: so there is
+//! one copy, into the memory that all connections of a shard share.
 
 use std::fmt;
 use std::mem;
