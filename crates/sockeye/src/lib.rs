@@ -22,6 +22,7 @@
 //! - Write a [`Handler`]; its callbacks act through [`Ctx`].
 //! - [`Config`] has every limit and time, with defaults for the open internet.
 //! - [`Handle`] and [`Remote`] reach the server and its connections from other threads.
+//! - With the feature `tls` a server speaks `wss://`: `Server::tls`.
 //! - [`Server::run`] makes the threads; [`Server::build`] leaves them, and the loops, to you.
 //!
 //! # What you can rely on

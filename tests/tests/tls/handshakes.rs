@@ -1,12 +1,13 @@
 //! Versions, names, protocols, clients' certificates, sessions that go on.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
 use rustls::client::Resumption;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, SignatureScheme};
-use sockeye::{ClientAuth, TlsConfig, TlsVersion};
+use sockeye::{ClientAuth, Closed, TlsConfig, TlsVersion};
 use sockeye_tests::rig::{Rig, Setup};
 use sockeye_tests::tls::{Authority, NAME, authority, config, config_of};
 
@@ -51,6 +52,37 @@ fn every_cipher_suite() {
     }
     assert_eq!(spoken.len(), 6, "{spoken:?}");
     assert!(spoken.contains(&CipherSuite::TLS13_CHACHA20_POLY1305_SHA256));
+}
+
+/// The client changes its keys, and asks the server to change its own.
+#[test]
+fn keys_may_change() {
+    let rig = Setup::new().tls(config()).start();
+    let client = Arc::new(authority().client_with(&[&TLS13], None));
+    let mut wss = Wss::open(rig.address, &client);
+    for _ in 0..40 {
+        wss.0.conn.refresh_traffic_keys().expect("TLS 1.3");
+        wss.echo("with new keys");
+    }
+}
+
+/// So often without a word in between that it is no use but to keep us busy.
+#[test]
+fn keys_may_not_change_all_the_time() {
+    let rig = Setup::new().tls(config()).start();
+    let client = Arc::new(authority().client_with(&[&TLS13], None));
+    let mut wss = Wss::open(rig.address, &client);
+    for _ in 0..100 {
+        wss.0.conn.refresh_traffic_keys().expect("TLS 1.3");
+    }
+    // The server may have gone before all of it was written.
+    let _ = wss.0.flush();
+    match rig.next_closed() {
+        Closed::Lost(Some(error)) => {
+            assert!(error.to_string().contains("TooManyKeyUpdateRequests"), "{error}");
+        }
+        why => panic!("{why:?}"),
+    }
 }
 
 #[test]

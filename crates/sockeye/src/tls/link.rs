@@ -310,7 +310,7 @@ impl Link {
         ) -> Result<usize, EncryptError>,
     ) -> Result<(), Fault> {
         while !self.is_broken {
-            // Nothing of what is held is whole; but rustls looks at the place where it has left off.
+            // Nothing of what is held is whole, but rustls looks at the place where it left off.
             match self.rustls.process_tls_records(&mut self.held).state {
                 Ok(ConnectionState::WriteTraffic(mut writer)) => {
                     let result = sealed.append(|memory| write(&mut writer, memory));
@@ -323,7 +323,7 @@ impl Link {
                     encode(&mut message, &mut self.unsent);
                 }
                 Ok(ConnectionState::TransmitTlsData(sent)) => sent.done(),
-                Ok(_) => self.is_broken = true,
+                Ok(_) => break,
                 Err(error) => {
                     self.take_alert();
                     return Err(Fault::Tls(error));

@@ -1,4 +1,62 @@
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
 use super::*;
+use crate::tls::{Current, TlsConfig};
+
+/// The first flight of a client, and a server's end for it.
+fn begun() -> (Vec<u8>, Link) {
+    let made = rcgen::generate_simple_self_signed(["sockeye.test".to_owned()]).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    client.resumption = Resumption::disabled();
+    let name = ServerName::try_from("sockeye.test").unwrap();
+    let mut hello = Vec::new();
+    ClientConnection::new(Arc::new(client), name).unwrap().write_tls(&mut hello).unwrap();
+    let (chain, key) = (vec![made.cert.der().to_vec()], made.signing_key.serialize_der());
+    let config = TlsConfig::new().certificate_der(chain, key).unwrap();
+    (hello, Link::new(Current::new(&config).unwrap().get()).unwrap())
+}
+
+/// The same handshake message in records of so many bytes.
+fn in_records(flight: &[u8], bytes: usize) -> Vec<u8> {
+    let record = |part: &[u8]| [&[22, 3, 1], &(part.len() as u16).to_be_bytes()[..], part].concat();
+    flight[HEADER_BYTES..].chunks(bytes).flat_map(record).collect()
+}
+
+/// rustls must see again what it has seen of a message that is not whole; else it panics.
+#[test]
+fn something_may_be_sent_amid_a_message_in_parts() {
+    for bytes in [1, 50, 400] {
+        let (hello, _) = begun();
+        let records = in_records(&hello, bytes);
+        for cut in (0..records.len()).step_by(31) {
+            let (_, mut link) = begun();
+            let mut records = in_records(&begun().0, bytes);
+            let (before, after) = records.split_at_mut(cut);
+            let mut plain = Vec::new();
+            link.receive(before, &mut plain).unwrap();
+            assert!(link.held.len() <= cut && link.unsent.is_empty());
+            // Nothing can be: there are no keys. But it is tried.
+            let mut sealed = Sealed::default();
+            assert!(matches!(link.seal(b"early", &mut sealed), Err(Fault::Over)));
+            link.receive(after, &mut plain).unwrap();
+            assert!(plain.is_empty() && !link.unsent.is_empty() && link.held.is_empty());
+            assert_eq!(link.held.capacity(), 0, "what was held is given back");
+            assert_eq!(link.info().server_name.as_deref(), Some("sockeye.test"));
+            if cut > records.len() / 2 {
+                break;
+            }
+        }
+    }
+}
 
 #[test]
 fn records_are_found_by_their_headers() {
