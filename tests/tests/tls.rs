@@ -1,4 +1,4 @@
-//! TLS, where it is more than a way for bytes: who is who, what goes wrong, what it costs to reload.
+//! TLS, where it is more than a way for bytes: who is who, what goes wrong, what a reload changes.
 //! That the engine behaves under it as it does without is in `equality`.
 
 #[path = "tls/faults.rs"]

@@ -494,7 +494,7 @@ impl<H: Handler> Engine<H> {
         }
         self.due = due;
         self.deliver(tx);
-        self.core.stats.connections = self.sessions.len() as u64;
+        self.core.stats.connections = self.sessions.len() as u64 + self.core.stats.tls_lingering;
         self.mailbox.stats.write(&self.core.stats);
     }
 }

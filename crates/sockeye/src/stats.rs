@@ -85,6 +85,8 @@ counters! {
     tls_failed,
     /// TLS connections whose peer sent FIN without `close_notify` first.
     tls_truncated,
+    /// Connections now that have failed or ended, and whose last bytes, an alert, are on their way.
+    tls_lingering,
 }
 
 impl Stats {

@@ -56,6 +56,7 @@ struct Counts {
     resumed: u64,
     failed: u64,
     truncated: u64,
+    lingering: u64,
 }
 
 /// All of it but the driver.
@@ -161,11 +162,12 @@ impl<D: Driver> Transport for Tls<D> {
 
     fn count(&self, stats: &mut Stats) {
         stats.set_driver(&self.driver.counters());
-        let Counts { handshakes, resumed, failed, truncated } = self.state.counts;
+        let Counts { handshakes, resumed, failed, truncated, lingering } = self.state.counts;
         stats.tls_handshakes = handshakes;
         stats.tls_resumed = resumed;
         stats.tls_failed = failed;
         stats.tls_truncated = truncated;
+        stats.tls_lingering = lingering;
     }
 }
 
@@ -250,8 +252,12 @@ where
 
     fn closed(&mut self, tx: &mut T, id: ConnId, why: Closed) {
         match self.tls.connections.remove(id) {
-            // It has been told.
-            None | Some(Stage::Lingering) => return,
+            None => return,
+            // The engine has been told.
+            Some(Stage::Lingering) => {
+                self.tls.counts.lingering -= 1;
+                return;
+            }
             Some(Stage::Silent | Stage::Closing) => {}
             Some(Stage::Speaking(link)) if !link.is_established() => {
                 self.tls.counts.failed += 1;

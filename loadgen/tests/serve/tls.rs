@@ -175,16 +175,6 @@ impl Client {
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.seen).into_owned()
     }
-
-    /// Its input ends, and so does it; all that it has said.
-    fn finish(mut self) -> String {
-        drop(self.child.stdin.take());
-        while let Ok(more) = self.output.recv_timeout(PATIENCE) {
-            self.seen.extend(more);
-        }
-        self.child.wait().expect("it is ours");
-        self.text()
-    }
 }
 
 impl Drop for Client {
@@ -259,8 +249,8 @@ fn openssl_chooses_by_name_and_protocol() {
         let mut client = Client::start(&server, &["-servername", name]);
         client.expect(format!("subject=CN = {subject}").as_bytes());
     }
-    let client = Client::start(&server, &["-alpn", "h2"]);
-    assert!(client.finish().contains("alert no application protocol"));
+    let mut client = Client::start(&server, &["-alpn", "h2"]);
+    client.expect(b"alert no application protocol");
     let cause = "error=peer doesn't support any known protocol";
     server.process.wait_for_error_line(cause);
 }
@@ -279,14 +269,14 @@ fn openssl_shows_a_certificate() {
         let server = Wss::start(&files, &[&["--tls-client-ca", &ca], auth].concat());
         Client::start(&server, &shown).echo();
         if is_required {
-            let client = Client::start(&server, &["-tls1_3"]);
-            assert!(client.finish().contains("alert certificate required"));
+            let mut client = Client::start(&server, &["-tls1_3"]);
+            client.expect(b"alert certificate required");
             server.process.wait_for_error_line("error=peer sent no certificates");
         } else {
             Client::start(&server, &[]).echo();
         }
-        let client = Client::start(&server, &[&["-tls1_2"], &expired[..]].concat());
-        assert!(client.finish().contains("alert certificate expired"));
+        let mut client = Client::start(&server, &[&["-tls1_2"], &expired[..]].concat());
+        client.expect(b"alert certificate expired");
         server.process.wait_for_error_line("certificate expired");
     }
 }
@@ -306,8 +296,8 @@ fn openssl_refuses_what_has_expired() {
     let ca = files.path("ca.pem");
     for version in ["-tls1_2", "-tls1_3"] {
         let arguments = ["-CAfile", &ca, "-verify_return_error", version];
-        let client = Client::start(&server, &arguments);
-        assert!(client.finish().contains("certificate has expired"));
+        let mut client = Client::start(&server, &arguments);
+        client.expect(b"certificate has expired");
         server.process.wait_for_error_line("received fatal alert: CertificateExpired");
     }
 }

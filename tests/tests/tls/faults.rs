@@ -8,7 +8,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection};
 use sockeye::Closed;
 use sockeye_tests::peer::{REQUEST, TEXT, masked};
-use sockeye_tests::rig::{Rig, Setup};
+use sockeye_tests::rig::Setup;
 use sockeye_tests::tls::{self, NAME, authority, config};
 
 use crate::peer::{Wss, tcp};
@@ -221,7 +221,9 @@ fn records_may_be_cut_anywhere() {
 /// A handshake message as long as they go, in records of one byte: it is not waited for.
 #[test]
 fn what_a_handshake_may_have_us_hold_is_limited() {
-    let rig: Rig = Setup::new().tls(config()).start();
+    // Whoever stays after he was told is cut.
+    let setup = Setup::new().config(|config| config.close_timeout_ms = 250);
+    let rig = setup.tls(config()).start();
     let mut stream = tcp(rig.address);
     let mut crumbs = Vec::new();
     let hello = [1, 0, 0xFF, 0xFF].into_iter().chain(std::iter::repeat_n(0, 0xFFFE));

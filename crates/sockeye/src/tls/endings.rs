@@ -74,6 +74,7 @@ impl<S> Inward<'_, S> {
     /// For the engine it is gone: what it was told last has time to arrive.
     fn let_linger<T: Tx>(&mut self, tx: &mut T, id: ConnId) {
         self.tls.connections.insert(id, Stage::Lingering);
+        self.tls.counts.lingering += 1;
         self.tls.lingering.push_back((tx.now() + self.tls.linger, id));
         tx.close(id, Close::Graceful);
     }
@@ -115,6 +116,7 @@ impl<S> Inward<'_, S> {
             self.tls.lingering.pop_front();
             if let Some(Stage::Lingering) = self.tls.connections.get(id) {
                 self.tls.connections.remove(id);
+                self.tls.counts.lingering -= 1;
                 tx.close(id, Close::Abort);
             }
         }
