@@ -173,9 +173,9 @@ fn a_changed_record_ends_the_connection() {
         let error = wss.0.read_to_end(&mut rest).expect_err("an alert").to_string();
         assert!(error.contains("BadRecordMac"), "{error}");
     }
+    rig.wait_for(|stats| stats.connections == 0);
     let stats = rig.handle().stats();
     assert_eq!((stats.messages_received, stats.tls_failed), (2, 0));
-    rig.wait_for(|stats| stats.connections == 0);
 }
 
 /// The whole conversation, handshake and all, byte by byte; and in pieces that are no records.
