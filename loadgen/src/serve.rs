@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::thread;
 
 use clap::{Args, ValueEnum};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use sockeye::{Backend, ChosenBackend, Config, DeflateConfig, Handle, Handler, Server};
+use sockeye::{Backend, ChosenBackend, Config, Handle, Handler, Server};
 
 use crate::apps::{self, App};
+use crate::deflate::DeflateOptions;
+use crate::tls::TlsOptions;
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
@@ -30,73 +32,8 @@ pub(crate) struct Options {
     backend: BackendName,
     #[command(flatten)]
     deflate: DeflateOptions,
-}
-
-/// Options of permessage-deflate.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Compression")]
-struct DeflateOptions {
-    /// Agree on permessage-deflate (RFC 7692) with the clients that offer it
-    #[arg(long)]
-    deflate: bool,
-    /// Who may refer to earlier messages: smaller, at up to 270 KiB a connection for what the
-    /// server sends and 32 KiB for what clients send
-    #[arg(long, value_enum, requires = "deflate", default_value_t = Takeover::None)]
-    deflate_takeover: Takeover,
-    /// From 1, fastest, to 9, smallest
-    #[arg(long, value_name = "N", requires = "deflate", default_value_t = 6)]
-    #[arg(value_parser = clap::value_parser!(u8).range(1..=9))]
-    deflate_level: u8,
-    /// Memory of a compressor, from 1, least, to 9, most
-    #[arg(long, value_name = "N", requires = "deflate", default_value_t = 8)]
-    #[arg(value_parser = clap::value_parser!(u8).range(1..=9))]
-    deflate_memory_level: u8,
-    /// The server's window has at most 2 to this power bytes
-    #[arg(long, value_name = "BITS", requires = "deflate", default_value_t = 15)]
-    #[arg(value_parser = clap::value_parser!(u8).range(8..=15))]
-    deflate_server_window: u8,
-    /// The same of the clients' windows
-    #[arg(long, value_name = "BITS", requires = "deflate", default_value_t = 15)]
-    #[arg(value_parser = clap::value_parser!(u8).range(8..=15))]
-    deflate_client_window: u8,
-    /// Shorter messages leave as they are
-    #[arg(long, value_name = "BYTES", requires = "deflate", default_value_t = 128)]
-    deflate_min: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Takeover {
-    /// nobody: all connections share one compressor
-    None,
-    /// the server
-    Server,
-    /// the clients
-    Client,
-    /// both
-    Both,
-}
-
-impl DeflateOptions {
-    const fn config(&self) -> Option<DeflateConfig> {
-        if !self.deflate {
-            return None;
-        }
-        Some(DeflateConfig {
-            server_context_takeover: matches!(
-                self.deflate_takeover,
-                Takeover::Server | Takeover::Both
-            ),
-            client_context_takeover: matches!(
-                self.deflate_takeover,
-                Takeover::Client | Takeover::Both
-            ),
-            server_max_window_bits: self.deflate_server_window,
-            client_max_window_bits: self.deflate_client_window,
-            level: self.deflate_level,
-            memory_level: self.deflate_memory_level,
-            compress_bytes_min: self.deflate_min,
-        })
-    }
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -122,7 +59,8 @@ impl From<BackendName> for Backend {
 /// Serves until a signal.
 pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     // Before the first thread, so that none is hit by a signal.
-    let signals = Signals::new([SIGINT, SIGTERM])?;
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let tls = options.tls.load()?;
     let mut server = Server::bind(&*options.listen)
         .map_err(|error| match error {
             sockeye::Error::Address(cause) => format!(
@@ -140,6 +78,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if options.app != App::Chat {
         server = server.config(with_deflate(Config::default()));
     }
+    if let Some(tls) = tls {
+        server = server.tls(tls);
+    }
+    let signals = (signals, options.tls.clone());
     match options.app {
         App::Echo => serve(server, signals, |_| apps::Echo),
         App::Broadcast => serve(server, signals, |_| apps::Broadcast),
@@ -153,27 +95,38 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
 fn serve<H: Handler>(
     server: Server,
-    signals: Signals,
+    (signals, tls): (Signals, TlsOptions),
     handler: impl Fn(usize) -> H + Send + Sync + 'static,
 ) -> Result<(), Box<dyn Error>> {
     let shards = server.shard_count();
+    let scheme = tls.scheme();
     let running = server.spawn(handler)?;
     let handle = running.handle().clone();
-    thread::Builder::new().name("signals".into()).spawn(|| wait_for_signals(signals, handle))?;
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || wait_for_signals(signals, &handle, &tls))?;
     let address = running.local_addr();
     let mut stdout = io::stdout().lock();
     let ChosenBackend { backend, reason, .. } = running.handle().backend();
-    writeln!(stdout, "listening on ws://{address} (backend {backend}, {shards} shards; {reason})")?;
+    writeln!(
+        stdout,
+        "listening on {scheme}://{address} (backend {backend}, {shards} shards; {reason})"
+    )?;
     stdout.flush()?;
     drop(stdout);
     running.join()?;
     Ok(())
 }
 
-/// The first signal closes every connection with 1001; a second one does not wait for that.
-fn wait_for_signals(mut signals: Signals, handle: Handle) {
+/// SIGHUP reads the certificates again. The first of the others closes every connection with 1001;
+/// a second one does not wait for that.
+fn wait_for_signals(mut signals: Signals, handle: &Handle, tls: &TlsOptions) {
     let mut asked = false;
     for signal in &mut signals {
+        if signal == SIGHUP {
+            tls.reload(handle);
+            continue;
+        }
         if asked {
             process::exit(128 + signal);
         }

@@ -59,6 +59,36 @@ fn two_people_chat() {
     chromium.assert_no_exceptions();
 }
 
+/// The same page over `https:`, so that its WebSocket is `wss:`.
+#[test]
+fn two_people_chat_over_tls() {
+    let Some(mut chromium) = Chromium::start() else { return };
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a name");
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let path = |name| {
+        let name = format!("chat-{}-{name}.pem", std::process::id());
+        folder.join(name).to_str().expect("UTF-8").to_owned()
+    };
+    let [certificate, key] = ["cert", "key"].map(path);
+    std::fs::write(&certificate, made.cert.pem()).expect("it can be written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("it can be written");
+    let server = Server::start_tls("127.0.0.1:0", &certificate, &key);
+    // It has read them.
+    for path in [&certificate, &key] {
+        std::fs::remove_file(path).expect("it is there");
+    }
+    let [ada, bo] = [(); 2].map(|()| Page::open(&mut chromium, &server.url()));
+    ada.join(&mut chromium, "Ada", ROOM);
+    bo.join(&mut chromium, "Bo", ROOM);
+    for page in [&ada, &bo] {
+        page.until_here(&mut chromium, &["Ada", "Bo"]);
+        assert_eq!(page.evaluate(&mut chromium, "location.protocol"), "https:");
+    }
+    text_passes(&mut chromium, &ada, &bo);
+    pictures_pass(&mut chromium, &ada, &bo);
+    chromium.assert_no_exceptions();
+}
+
 fn text_passes(chromium: &mut Chromium, ada: &Page, bo: &Page) {
     ada.write(chromium, GREETING);
     bo.until(chromium, r#"document.getElementById("typing").textContent === "Ada is typing…""#);

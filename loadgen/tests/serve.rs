@@ -4,6 +4,8 @@
 mod backends;
 #[path = "serve/process.rs"]
 mod process;
+#[path = "serve/tls.rs"]
+mod tls;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -65,6 +65,9 @@ const HOT: &[&str] = &[
     "crates/sockeye/src/shard.rs",
     "crates/sockeye/src/shard/deadlines.rs",
     "crates/sockeye/src/shard/outward.rs",
+    "crates/sockeye/src/tls.rs",
+    "crates/sockeye/src/tls/link.rs",
+    "crates/sockeye/src/tls/tx.rs",
 ];
 
 /// Functions longer than this do more than one thing.
@@ -142,6 +145,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("memchr", &["crates/sockeye-codec/src/handshake/"]),
     ("sha1", &["crates/sockeye-codec/src/handshake/"]),
     ("base64", &["crates/sockeye-codec/src/handshake/"]),
+    ("rustls", &["crates/sockeye/src/tls"]),
     ("simdutf8", &["crates/sockeye-codec/src/utf8.rs"]),
     ("rand", &["crates/sockeye-codec/src/codec.rs"]),
     ("zlib_rs", &["crates/sockeye-codec/src/deflate/"]),

@@ -22,6 +22,7 @@
 //! - Write a [`Handler`]; its callbacks act through [`Ctx`].
 //! - [`Config`] has every limit and time, with defaults for the open internet.
 //! - [`Handle`] and [`Remote`] reach the server and its connections from other threads.
+//! - With the feature `tls` a server speaks `wss://`: `Server::tls`.
 //! - [`Server::run`] makes the threads; [`Server::build`] leaves them, and the loops, to you.
 //!
 //! # What you can rely on
@@ -75,7 +76,10 @@ mod shard;
 pub mod sim;
 mod stats;
 mod timers;
+#[cfg(feature = "tls")]
+mod tls;
 mod topics;
+mod transport;
 mod upgrade;
 
 pub use backend::{Backend, ChosenBackend};
@@ -88,5 +92,7 @@ pub use server::{Running, Server, Shard, ShardBuilder};
 pub use sockeye_codec::deflate::DeflateConfig;
 pub use sockeye_codec::handshake::choose_subprotocol;
 pub use sockeye_codec::{Chunk, CloseCode, DataKind, Message, PreparedMessage, ProtocolError};
-pub use sockeye_driver::UringConfig;
+pub use sockeye_driver::{TlsInfo, TlsVersion, UringConfig};
 pub use stats::Stats;
+#[cfg(feature = "tls")]
+pub use tls::{ClientAuth, TlsConfig};

@@ -5,6 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use sockeye_codec::deflate::{Params, negotiate};
 use sockeye_codec::handshake::{self, HandshakeError, HeadBuffer, HeaderLines, Response};
+use sockeye_driver::TlsInfo;
 
 use crate::compress::Aside;
 use crate::ctx::Core;
@@ -27,7 +28,7 @@ pub(crate) fn receive<H: Handler>(
     handler: &mut H,
     session: &mut Session<H::Session>,
     core: &mut Core,
-    peer: SocketAddr,
+    (peer, tls): (SocketAddr, Option<TlsInfo>),
     input: &mut &mut [u8],
     out: &mut Vec<u8>,
 ) -> Progress<H::Session> {
@@ -45,7 +46,7 @@ pub(crate) fn receive<H: Handler>(
         Err(error) => Err(error),
     };
     match request {
-        Ok(request) => answer(handler, &Request::new(request, peer), core, out),
+        Ok(request) => answer(handler, &Request::new(request, peer, tls), core, out),
         Err(error) => refuse(&error, peer, false, out),
     }
 }

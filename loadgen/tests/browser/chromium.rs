@@ -5,6 +5,7 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{self, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
@@ -12,7 +13,7 @@ use tungstenite::{Message, WebSocket};
 use crate::process::{PATIENCE, Process};
 
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
-const ARGUMENTS: [&str; 10] = [
+const ARGUMENTS: [&str; 11] = [
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
@@ -21,6 +22,8 @@ const ARGUMENTS: [&str; 10] = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    // The tests' own certificates, which nobody has signed.
+    "--ignore-certificate-errors",
     "--remote-debugging-port=0",
     "about:blank",
 ];
@@ -56,7 +59,10 @@ impl Chromium {
             return None;
         };
         let profile = env!("CARGO_TARGET_TMPDIR");
-        let profile = PathBuf::from(profile).join(format!("chromium-{}", process::id()));
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("chromium-{}-{number}", process::id());
+        let profile = PathBuf::from(profile).join(name);
         fs::create_dir_all(&profile).expect("the build's directory can be written");
         let mut user_data_dir = std::ffi::OsString::from("--user-data-dir=");
         user_data_dir.push(&profile);

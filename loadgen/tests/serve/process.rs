@@ -50,6 +50,13 @@ impl Process {
         Self::spawn_from(confine, Command::new(env!("CARGO_BIN_EXE_sockeye")).args(arguments))
     }
 
+    /// Starts `sockeye` with these arguments and a log that tells all.
+    pub(crate) fn start_verbose(arguments: &[&str]) -> Self {
+        let mut command = Command::new("env");
+        command.args(["RUST_LOG=debug", env!("CARGO_BIN_EXE_sockeye")]).args(arguments);
+        Self::spawn(&mut command)
+    }
+
     fn spawn(command: &mut Command) -> Self {
         Self::spawn_from(|| {}, command)
     }
