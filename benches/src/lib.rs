@@ -6,10 +6,12 @@
 //! - `benches/codec.rs` measures the codec alone.
 
 mod accept;
+pub mod corpus;
 pub mod cpu;
 pub mod floors;
 pub mod frames;
 pub mod rows;
+pub mod servers;
 pub mod summary;
 pub mod texts;
 

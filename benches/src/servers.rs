@@ -1,0 +1,113 @@
+//! Servers that are measured: commands, and the processes that they become.
+
+use std::error::Error;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use crate::cpu;
+
+/// Where servers run.
+pub const SERVER_PROCESSOR: usize = 0;
+/// Where their clients run.
+pub const CLIENT_PROCESSOR: usize = 1;
+
+/// A server: its name in the table and how to start it.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Its name.
+    pub name: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+}
+
+/// A server that runs, until this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    /// Where it listens, on 127.0.0.1.
+    pub port: u16,
+}
+
+/// `NAME=COMMAND`.
+///
+/// # Errors
+/// It is not that.
+pub fn parse(text: &str) -> Result<Server, String> {
+    let (name, command) = text.split_once('=').ok_or("give NAME=COMMAND")?;
+    let command: Vec<_> = command.split_whitespace().map(String::from).collect();
+    if command.is_empty() {
+        return Err("the command is empty".into());
+    }
+    Ok(Server { name: name.into(), command })
+}
+
+impl Server {
+    /// Starts it on its processor, with its words as `word` makes them, and waits until it says
+    /// where it listens. The caller is on the client's processor from then on.
+    ///
+    /// # Errors
+    /// It cannot be started, or ends without a word.
+    pub fn start(&self, word: impl Fn(&str) -> String) -> Result<Running, Box<dyn Error>> {
+        let mut words = self.command.iter().map(|text| word(text));
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+        cpu::pin(SERVER_PROCESSOR)?;
+        let child = command.spawn();
+        cpu::pin(CLIENT_PROCESSOR)?;
+        let mut running = Running { child: child?, port: 0 };
+        let stdout = running.child.stdout.take().ok_or("no stdout")?;
+        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        let port = lines.find_map(|line| find_port(&line));
+        running.port = port.ok_or("it ended without saying where it listens")?;
+        Ok(running)
+    }
+}
+
+impl Running {
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The number behind the last colon that one follows: `.. 127.0.0.1:9001 ..`.
+fn find_port(line: &str) -> Option<u16> {
+    line.rsplit(':').find_map(|rest| {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok().filter(|port| *port != 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_found_in_what_servers_print() {
+        assert_eq!(find_port("listening on ws://127.0.0.1:9001 (backend epoll)"), Some(9001));
+        assert_eq!(find_port("listening on 127.0.0.1:43210"), Some(43210));
+        assert_eq!(find_port("ready"), None);
+        assert_eq!(find_port("time 12:00 nothing: here"), None);
+    }
+
+    #[test]
+    fn servers_are_names_and_commands() {
+        let server = parse("peer=./peer --app {app}").unwrap();
+        assert_eq!((server.name.as_str(), server.command.len()), ("peer", 3));
+        assert!(parse("peer").is_err() && parse("peer=").is_err());
+    }
+
+    #[test]
+    fn one_that_says_nothing_is_an_error() {
+        let silent = parse("true=true").unwrap();
+        assert!(silent.start(str::to_owned).is_err());
+    }
+}
