@@ -4,6 +4,7 @@ mod apps;
 mod demo;
 mod files;
 mod serve;
+mod tls;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -26,7 +27,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a server until SIGINT or SIGTERM, which close every connection with 1001
+    /// Run a server until SIGINT or SIGTERM, which close every connection with 1001; SIGHUP reads
+    /// certificates again
     Serve(serve::Options),
     /// Run a server and a load against it in this process, for ten seconds
     Demo(demo::Options),

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::thread;
 
 use clap::{Args, ValueEnum};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use sockeye::{Backend, ChosenBackend, Handle, Handler, Server};
 
 use crate::apps::{self, App};
+use crate::tls::TlsOptions;
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
@@ -28,6 +29,8 @@ pub(crate) struct Options {
     /// How the bytes move
     #[arg(long, value_enum, default_value_t = BackendName::Auto)]
     backend: BackendName,
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -53,7 +56,8 @@ impl From<BackendName> for Backend {
 /// Serves until a signal.
 pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     // Before the first thread, so that none is hit by a signal.
-    let signals = Signals::new([SIGINT, SIGTERM])?;
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let tls = options.tls.load()?;
     let mut server = Server::bind(&*options.listen)
         .map_err(|error| match error {
             sockeye::Error::Address(cause) => format!(
@@ -66,6 +70,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if let Some(shards) = options.shards {
         server = server.shards(shards.into());
     }
+    if let Some(tls) = tls {
+        server = server.tls(tls);
+    }
+    let signals = (signals, options.tls.clone());
     match options.app {
         App::Echo => serve(server, signals, |_| apps::Echo),
         App::Broadcast => serve(server, signals, |_| apps::Broadcast),
@@ -79,27 +87,38 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
 fn serve<H: Handler>(
     server: Server,
-    signals: Signals,
+    (signals, tls): (Signals, TlsOptions),
     handler: impl Fn(usize) -> H + Send + Sync + 'static,
 ) -> Result<(), Box<dyn Error>> {
     let shards = server.shard_count();
+    let scheme = tls.scheme();
     let running = server.spawn(handler)?;
     let handle = running.handle().clone();
-    thread::Builder::new().name("signals".into()).spawn(|| wait_for_signals(signals, handle))?;
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || wait_for_signals(signals, &handle, &tls))?;
     let address = running.local_addr();
     let mut stdout = io::stdout().lock();
     let ChosenBackend { backend, reason, .. } = running.handle().backend();
-    writeln!(stdout, "listening on ws://{address} (backend {backend}, {shards} shards; {reason})")?;
+    writeln!(
+        stdout,
+        "listening on {scheme}://{address} (backend {backend}, {shards} shards; {reason})"
+    )?;
     stdout.flush()?;
     drop(stdout);
     running.join()?;
     Ok(())
 }
 
-/// The first signal closes every connection with 1001; a second one does not wait for that.
-fn wait_for_signals(mut signals: Signals, handle: Handle) {
+/// SIGHUP reads the certificates again. The first of the others closes every connection with 1001;
+/// a second one does not wait for that.
+fn wait_for_signals(mut signals: Signals, handle: &Handle, tls: &TlsOptions) {
     let mut asked = false;
     for signal in &mut signals {
+        if signal == SIGHUP {
+            tls.reload(handle);
+            continue;
+        }
         if asked {
             process::exit(128 + signal);
         }

@@ -10,6 +10,7 @@ pub mod peer;
 #[path = "../../crates/sockeye-codec/src/tests/replay.rs"]
 mod replay;
 pub mod rig;
+pub mod tls;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags};
 use sockeye::{
     Backend, Chunk, Closed, Config, Ctx, Handle, Handler, Message, Remote, Request, Running,
-    Server, Shard, ShardCtx, Stats, Upgrade,
+    Server, Shard, ShardCtx, Stats, TlsConfig, Upgrade,
 };
 
 use crate::PATIENCE;
@@ -125,6 +125,7 @@ pub struct Setup {
     record: Receiver<Seen>,
     config: Config,
     shards: usize,
+    tls: Option<TlsConfig>,
 }
 
 impl Default for Setup {
@@ -141,7 +142,7 @@ impl Default for Setup {
             drained: Arc::new(|_| {}),
             closed: Arc::new(|_, _, _| {}),
         };
-        Self { script, record, config: Config::default(), shards: 1 }
+        Self { script, record, config: Config::default(), shards: 1, tls: None }
     }
 }
 
@@ -225,6 +226,13 @@ impl Setup {
         move |note| drop(seen.send(Seen::Note(note)))
     }
 
+    /// Speaks TLS.
+    #[must_use]
+    pub fn tls(mut self, config: TlsConfig) -> Self {
+        self.tls = Some(config);
+        self
+    }
+
     /// What it consists of, for a server made in another way.
     pub fn parts(self) -> (Script, Config, Receiver<Seen>) {
         (self.script, self.config, self.record)
@@ -233,7 +241,10 @@ impl Setup {
     /// The server, not yet started, and the script.
     pub fn server(self) -> (Server, Script, Receiver<Seen>) {
         let server = Server::bind("127.0.0.1:0").expect("loopback");
-        let server = server.backend(backend()).config(self.config).shards(self.shards);
+        let mut server = server.backend(backend()).config(self.config).shards(self.shards);
+        if let Some(tls) = self.tls {
+            server = server.tls(tls);
+        }
         (server, self.script, self.record)
     }
 

@@ -37,6 +37,7 @@ mod slots;
 mod sockets;
 #[cfg(test)]
 mod suite;
+mod tls_info;
 mod uring;
 
 use std::io::{self, IoSlice};
@@ -49,6 +50,7 @@ use bytes::Bytes;
 pub use epoll::{Epoll, EpollTx};
 pub use net::Bound;
 pub use slots::{ConnId, SideTable};
+pub use tls_info::{TlsInfo, TlsVersion};
 pub use uring::{Unavailable, Uring, UringBuilder, UringTx};
 
 /// A backend: waits for the kernel, moves the bytes.
@@ -174,6 +176,13 @@ pub trait Tx {
 
     /// The peer's address; asks the kernel each time.
     fn peer_addr(&self, id: ConnId) -> Option<SocketAddr>;
+
+    /// What TLS has brought to light of this connection's peer; `None` where there is no TLS below,
+    /// or its handshake is not through.
+    fn tls_info(&self, id: ConnId) -> Option<TlsInfo> {
+        let _ = id;
+        None
+    }
 
     /// Inbound pause: with `false` nothing more is received from this connection, and the peer is
     /// held up by TCP, until it is `true` again. A peer that goes away meanwhile is noticed then.

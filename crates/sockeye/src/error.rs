@@ -23,6 +23,8 @@ pub enum Error {
     },
     /// The caller's: a backend that this build or machine does not have.
     Backend(String),
+    /// The caller's: certificates, keys or settings of TLS that cannot be used.
+    Tls(String),
     /// The system's.
     Io(io::Error),
 }
@@ -33,7 +35,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(what) | Self::Address(what) | Self::Backend(what) => f.write_str(what),
+            Self::Config(what) | Self::Address(what) | Self::Backend(what) | Self::Tls(what) => {
+                f.write_str(what)
+            }
             Self::Listen { address, cause } => match cause.kind() {
                 io::ErrorKind::AddrInUse => {
                     write!(

@@ -5,6 +5,7 @@ use std::ops::Deref;
 
 use sockeye_codec::handshake::{self, Response};
 use sockeye_codec::{Chunk, Message};
+use sockeye_driver::TlsInfo;
 
 use crate::ctx::{Ctx, ShardCtx};
 use crate::error::Closed;
@@ -56,16 +57,26 @@ pub trait Handler: Sized + 'static {
 pub struct Request<'a> {
     request: handshake::Request<'a>,
     peer: SocketAddr,
+    tls: Option<TlsInfo>,
 }
 
 impl<'a> Request<'a> {
-    pub(crate) const fn new(request: handshake::Request<'a>, peer: SocketAddr) -> Self {
-        Self { request, peer }
+    pub(crate) const fn new(
+        request: handshake::Request<'a>,
+        peer: SocketAddr,
+        tls: Option<TlsInfo>,
+    ) -> Self {
+        Self { request, peer, tls }
     }
 
     /// The address at the other end of the TCP connection: the client's, or its proxy's.
     pub const fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// What TLS has brought to light: the client's certificates, say. `None`: it came without TLS.
+    pub const fn tls(&self) -> Option<&TlsInfo> {
+        self.tls.as_ref()
     }
 }
 

@@ -57,7 +57,10 @@ mod shard;
 pub mod sim;
 mod stats;
 mod timers;
+#[cfg(feature = "tls")]
+mod tls;
 mod topics;
+mod transport;
 mod upgrade;
 
 pub use backend::{Backend, ChosenBackend};
@@ -69,5 +72,7 @@ pub use mailbox::{ConnectionId, Handle, Remote};
 pub use server::{Running, Server, Shard, ShardBuilder};
 pub use sockeye_codec::handshake::choose_subprotocol;
 pub use sockeye_codec::{Chunk, CloseCode, DataKind, Message, PreparedMessage, ProtocolError};
-pub use sockeye_driver::UringConfig;
+pub use sockeye_driver::{TlsInfo, TlsVersion, UringConfig};
 pub use stats::Stats;
+#[cfg(feature = "tls")]
+pub use tls::{ClientAuth, TlsConfig};

@@ -128,6 +128,8 @@ impl Mailbox {
 pub struct Handle {
     pub(crate) shards: Arc<[Arc<Mailbox>]>,
     pub(crate) backend: ChosenBackend,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<crate::tls::Current>>,
 }
 
 impl Handle {
@@ -191,6 +193,19 @@ impl Handle {
     /// Which backend the server has, and why: `epoll` may be here for want of io_uring.
     pub const fn backend(&self) -> &ChosenBackend {
         &self.backend
+    }
+
+    /// Certificates and settings of TLS for connections that come from now on. Those that there
+    /// are stay as they are; sessions of earlier connections do not go on.
+    ///
+    /// # Errors
+    /// The configuration cannot be used, and nothing has changed; or the server speaks no TLS.
+    #[cfg(feature = "tls")]
+    pub fn reload_tls(&self, config: &crate::TlsConfig) -> crate::Result<()> {
+        match &self.tls {
+            Some(current) => current.replace(config),
+            None => Err(crate::Error::Tls("the server speaks no TLS".into())),
+        }
     }
 
     /// What the server has counted, up to the last turn of each shard.

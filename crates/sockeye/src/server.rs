@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 use crate::handler::Handler;
 use crate::mailbox::{Handle, Mailbox};
 use crate::shard;
+#[cfg(feature = "tls")]
+use crate::tls::{Current, Tls, TlsConfig};
+use crate::transport::Transport;
 
 /// A driver that has no shard yet.
 #[derive(Debug)]
@@ -51,6 +54,8 @@ pub struct Server {
     config: Config,
     backend: Backend,
     shards: usize,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsConfig>,
 }
 
 impl Server {
@@ -67,7 +72,14 @@ impl Server {
                 Ok(bound) => {
                     let (config, backend) = (Config::default(), Backend::Auto);
                     let shards = thread::available_parallelism().map_or(1, NonZero::get);
-                    return Ok(Self { bound, config, backend, shards });
+                    return Ok(Self {
+                        bound,
+                        config,
+                        backend,
+                        shards,
+                        #[cfg(feature = "tls")]
+                        tls: None,
+                    });
                 }
                 Err(cause) => result = Err(Error::Listen { address, cause }),
             }
@@ -97,6 +109,15 @@ impl Server {
         self
     }
 
+    /// Speaks TLS, and nothing else: `wss://`. [`Handle::reload_tls`] changes it while the server
+    /// runs.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: TlsConfig) -> Self {
+        self.tls = Some(config);
+        self
+    }
+
     /// How many shards it will have.
     pub const fn shard_count(&self) -> usize {
         self.shards
@@ -116,6 +137,8 @@ impl Server {
         if !(1..=usize::from(u16::MAX)).contains(&self.shards) {
             return Err(Error::Config(format!("shards must be 1 to {}", u16::MAX)));
         }
+        #[cfg(feature = "tls")]
+        let tls = self.tls.as_ref().map(Current::new).transpose()?.map(Arc::new);
         let chosen = self.backend.choose(self.shards, &self.config.io_uring)?;
         let config = Arc::new(self.config);
         let address = self.bound.local_addr();
@@ -129,7 +152,12 @@ impl Server {
         }
         let mailbox =
             |driver: &AnyDriver| Arc::new(Mailbox::new(driver.waker(), Arc::clone(&config)));
-        let handle = Handle { shards: drivers.iter().map(mailbox).collect(), backend: chosen };
+        let handle = Handle {
+            shards: drivers.iter().map(mailbox).collect(),
+            backend: chosen,
+            #[cfg(feature = "tls")]
+            tls,
+        };
         let shards = drivers.into_iter().zip(listeners).zip(0..);
         Ok(shards
             .map(|((driver, listener), number)| ShardBuilder {
@@ -282,22 +310,54 @@ impl ShardBuilder {
     /// The system's.
     pub fn start<H: Handler>(self, handler: H) -> Result<Shard<H>> {
         let Self { driver, listener, config, handle, number } = self;
+        let parts = Parts { listener, handler, config, handle, number };
         let inner = match driver {
-            AnyDriver::Epoll(driver) => Inner::Epoll(Box::new(shard::Shard::new(
-                *driver, listener, handler, config, handle, number,
-            )?)),
-            AnyDriver::Uring(builder) => Inner::Uring(Box::new(shard::Shard::new(
-                builder.build(config.driver()).map_err(|cause| {
+            #[cfg(feature = "tls")]
+            AnyDriver::Epoll(driver) if parts.handle.tls.is_some() => {
+                Inner::TlsEpoll(parts.tls_shard(*driver)?)
+            }
+            AnyDriver::Epoll(driver) => Inner::Epoll(parts.shard(*driver)?),
+            AnyDriver::Uring(builder) => {
+                let driver = builder.build(parts.config.driver()).map_err(|cause| {
                     Error::Backend(format!("the ring of shard {number} cannot be made: {cause}"))
-                })?,
-                listener,
-                handler,
-                config,
-                handle,
-                number,
-            )?)),
+                })?;
+                match &parts.handle {
+                    #[cfg(feature = "tls")]
+                    handle if handle.tls.is_some() => Inner::TlsUring(parts.tls_shard(driver)?),
+                    _ => Inner::Uring(parts.shard(driver)?),
+                }
+            }
         };
         Ok(Shard { inner })
+    }
+}
+
+/// All of a shard but what drives it.
+struct Parts<H> {
+    listener: TcpListener,
+    handler: H,
+    config: Arc<Config>,
+    handle: Handle,
+    number: u16,
+}
+
+impl<H: Handler> Parts<H> {
+    fn shard<D>(self, driver: D) -> Result<Box<shard::Shard<D, H>>>
+    where
+        D: Transport<Listener = TcpListener>,
+    {
+        let Self { listener, handler, config, handle, number } = self;
+        Ok(Box::new(shard::Shard::new(driver, listener, handler, config, handle, number)?))
+    }
+
+    /// The server has TLS.
+    #[cfg(feature = "tls")]
+    fn tls_shard<D>(self, driver: D) -> Result<Box<shard::Shard<Tls<D>, H>>>
+    where
+        D: Driver<Listener = TcpListener>,
+    {
+        let tls = Tls::of(driver, &self.handle, &self.config)?;
+        self.shard(tls)
     }
 }
 
@@ -314,6 +374,24 @@ pub struct Shard<H: Handler> {
 enum Inner<H: Handler> {
     Epoll(Box<shard::Shard<Epoll, H>>),
     Uring(Box<shard::Shard<Uring, H>>),
+    #[cfg(feature = "tls")]
+    TlsEpoll(Box<shard::Shard<Tls<Epoll>, H>>),
+    #[cfg(feature = "tls")]
+    TlsUring(Box<shard::Shard<Tls<Uring>, H>>),
+}
+
+/// The same for each backend.
+macro_rules! each {
+    ($inner:expr, $shard:ident => $what:expr) => {
+        match $inner {
+            Inner::Epoll($shard) => $what,
+            Inner::Uring($shard) => $what,
+            #[cfg(feature = "tls")]
+            Inner::TlsEpoll($shard) => $what,
+            #[cfg(feature = "tls")]
+            Inner::TlsUring($shard) => $what,
+        }
+    };
 }
 
 impl<H: Handler> Shard<H> {
@@ -323,26 +401,17 @@ impl<H: Handler> Shard<H> {
     /// # Errors
     /// The driver broke; the shard is of no use any more.
     pub fn turn(&mut self, until: Option<Instant>) -> Result<()> {
-        match &mut self.inner {
-            Inner::Epoll(shard) => Ok(shard.turn(until)?),
-            Inner::Uring(shard) => Ok(shard.turn(until)?),
-        }
+        each!(&mut self.inner, shard => Ok(shard.turn(until)?))
     }
 
     /// When the shard has something to do even if its descriptor stays silent.
     pub fn next_deadline(&self) -> Option<Instant> {
-        match &self.inner {
-            Inner::Epoll(shard) => shard.next_deadline(),
-            Inner::Uring(shard) => shard.next_deadline(),
-        }
+        each!(&self.inner, shard => shard.next_deadline())
     }
 
     /// The server was shut down and the shard's last connection is gone.
     pub fn is_done(&self) -> bool {
-        match &self.inner {
-            Inner::Epoll(shard) => shard.is_done(),
-            Inner::Uring(shard) => shard.is_done(),
-        }
+        each!(&self.inner, shard => shard.is_done())
     }
 }
 
@@ -354,9 +423,6 @@ impl<H: Handler> fmt::Debug for Shard<H> {
 
 impl<H: Handler> AsFd for Shard<H> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.inner {
-            Inner::Epoll(shard) => shard.as_fd(),
-            Inner::Uring(shard) => shard.as_fd(),
-        }
+        each!(&self.inner, shard => shard.as_fd())
     }
 }

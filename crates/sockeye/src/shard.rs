@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sockeye_codec::{CloseCode, Codec, Connection};
-use sockeye_driver::{Close, ConnId, Driver, SideTable, Sink, Tx};
+use sockeye_driver::{Close, ConnId, SideTable, Sink, Tx};
 
 use crate::config::Config;
 use crate::ctx::{BACKLOG_REASON, Core, ShardCtx};
@@ -20,6 +20,7 @@ use crate::handler::Handler;
 use crate::mailbox::{Handle, Mail, Mailbox};
 use crate::session::{Call, Cause, Cork, Session, Stage, log_panic};
 use crate::timers::{Tick, Wheel, ticks};
+use crate::transport::Transport;
 use crate::upgrade::{self, Progress};
 
 #[cfg(feature = "sim")]
@@ -33,7 +34,7 @@ pub(crate) struct Shard<D, H: Handler> {
 }
 
 /// All of a shard but its driver.
-struct Engine<H: Handler> {
+pub(crate) struct Engine<H: Handler> {
     handler: H,
     sessions: SideTable<Session<H::Session>>,
     codec: Codec,
@@ -72,7 +73,7 @@ impl Times {
     }
 }
 
-impl<D: Driver, H: Handler> Shard<D, H> {
+impl<D: Transport, H: Handler> Shard<D, H> {
     pub(crate) fn new(
         mut driver: D,
         listener: D::Listener,
@@ -81,8 +82,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         handle: Handle,
         number: u16,
     ) -> io::Result<Self> {
-        driver.listen(listener)?;
-        let now = driver.tx().now();
+        driver.begin(listener)?;
+        let now = driver.time();
         let engine = Engine {
             handler,
             sessions: SideTable::default(),
@@ -100,14 +101,14 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     pub(crate) fn turn(&mut self, until: Option<Instant>) -> io::Result<()> {
-        self.driver.turn(earlier(until, self.engine.next_deadline()), &mut self.engine)?;
-        self.engine.core.stats.set_driver(&self.driver.counters());
-        self.engine.finish_turn(self.driver.tx());
+        self.driver.drive(earlier(until, self.engine.next_deadline()), &mut self.engine)?;
+        self.driver.count(&mut self.engine.core.stats);
+        self.driver.settle(&mut self.engine);
         Ok(())
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        earlier(self.engine.next_deadline(), self.driver.next_deadline())
+        earlier(self.engine.next_deadline(), self.driver.due_at())
     }
 
     /// Shut down, and the last connection is gone.
@@ -123,7 +124,7 @@ impl<D: AsFd, H: Handler> AsFd for Shard<D, H> {
 }
 
 /// The earlier of two times, of which either may be never.
-fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
@@ -302,9 +303,10 @@ impl<H: Handler> Engine<H> {
         let Some(session) = self.sessions.get_mut(id) else { return };
         // Gone already, or as good as.
         let Some(peer) = tx.peer_addr(id) else { return self.abort(tx, id) };
+        let from = (peer, tx.tls_info(id));
         let mut out = tx.out(id);
         let (handler, core) = (&mut self.handler, &mut self.core);
-        match upgrade::receive(handler, session, core, peer, &mut bytes, &mut out) {
+        match upgrade::receive(handler, session, core, from, &mut bytes, &mut out) {
             Progress::Wait => drop(tx.flush(id, out)),
             Progress::Rejected => {
                 tx.flush(id, out);
@@ -480,7 +482,7 @@ impl<H: Handler> Engine<H> {
     }
 
     /// What follows the driver's events.
-    fn finish_turn<T: Tx>(&mut self, tx: &mut T) {
+    pub(crate) fn finish_turn<T: Tx>(&mut self, tx: &mut T) {
         self.update_time(tx);
         self.read_mail(tx);
         self.wheel.advance(self.times.now, &mut self.due);

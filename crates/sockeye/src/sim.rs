@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sockeye_driver::Driver;
+use sockeye_driver::sim::SimListener;
 pub use sockeye_driver::sim::{Faults, Random, SimDriver, SimNet, SimSocket, SimTx};
 
 use crate::backend::{Backend, ChosenBackend};
@@ -15,6 +16,8 @@ use crate::error::Result;
 use crate::handler::Handler;
 use crate::mailbox::{Handle, Mailbox};
 use crate::shard::Shard;
+#[cfg(feature = "tls")]
+use crate::tls::{Current, Tls, TlsConfig};
 
 /// A server with `count` shards that share an address of the network, as
 /// [`Server::build`](crate::Server::build) makes it on the system's.
@@ -28,6 +31,56 @@ pub fn build<H: Handler>(
     count: usize,
     handler: impl Fn(usize) -> H,
 ) -> Result<(Handle, Vec<SimShard<H>>)> {
+    let (handle, parts) = parts(net, address, config, count)?;
+    let shard = |(number, part): (usize, Part)| {
+        let Part { driver, listener, config } = part;
+        let (handler, handle) = (handler(number), handle.clone());
+        let shard = Shard::new(driver, listener, handler, config, handle, number as u16)?;
+        Ok(SimShard(Inner::Plain(Box::new(shard))))
+    };
+    let shards = parts.into_iter().enumerate().map(shard).collect::<Result<_>>()?;
+    Ok((handle, shards))
+}
+
+/// [`build`] with TLS. What it encrypts is not the seed's doing, but how much that is.
+///
+/// # Errors
+/// A setting that makes no sense.
+#[cfg(feature = "tls")]
+pub fn build_tls<H: Handler>(
+    net: &SimNet,
+    address: SocketAddr,
+    config: Config,
+    tls: &TlsConfig,
+    count: usize,
+    handler: impl Fn(usize) -> H,
+) -> Result<(Handle, Vec<SimShard<H>>)> {
+    let (mut handle, parts) = parts(net, address, config, count)?;
+    handle.tls = Some(Arc::new(Current::new(tls)?));
+    let shard = |(number, part): (usize, Part)| {
+        let Part { driver, listener, config } = part;
+        let (handler, handle) = (handler(number), handle.clone());
+        let driver = Tls::of(driver, &handle, &config)?;
+        let shard = Shard::new(driver, listener, handler, config, handle, number as u16)?;
+        Ok(SimShard(Inner::Tls(Box::new(shard))))
+    };
+    let shards = parts.into_iter().enumerate().map(shard).collect::<Result<_>>()?;
+    Ok((handle, shards))
+}
+
+/// What a shard is made of, but for the author's part.
+struct Part {
+    driver: SimDriver,
+    listener: SimListener,
+    config: Arc<Config>,
+}
+
+fn parts(
+    net: &SimNet,
+    address: SocketAddr,
+    config: Config,
+    count: usize,
+) -> Result<(Handle, Vec<Part>)> {
     config.check()?;
     let config = Arc::new(config);
     // Short messages too are received in place, as only long ones are elsewhere.
@@ -36,20 +89,36 @@ pub fn build<H: Handler>(
     let mailbox = |driver: &SimDriver| Arc::new(Mailbox::new(driver.waker(), Arc::clone(&config)));
     // Below the engine is no backend of this list; the simulator behaves like this one.
     let backend = ChosenBackend::new(Backend::Epoll, "simulated");
-    let handle = Handle { shards: drivers.iter().map(mailbox).collect(), backend };
+    let handle = Handle {
+        shards: drivers.iter().map(mailbox).collect(),
+        backend,
+        #[cfg(feature = "tls")]
+        tls: None,
+    };
     let listeners = net.listen(address, count, config.listen_backlog as usize);
-    let mut shards = Vec::new();
-    for ((driver, listener), number) in drivers.into_iter().zip(listeners).zip(0_u16..) {
-        let handler = handler(usize::from(number));
-        let (config, handle) = (Arc::clone(&config), handle.clone());
-        let shard = Shard::new(driver, listener, handler, config, handle, number)?;
-        shards.push(SimShard(shard));
-    }
-    Ok((handle, shards))
+    let part = |(driver, listener)| Part { driver, listener, config: Arc::clone(&config) };
+    Ok((handle, drivers.into_iter().zip(listeners).map(part).collect()))
 }
 
 /// A shard on the simulator.
-pub struct SimShard<H: Handler>(Shard<SimDriver, H>);
+pub struct SimShard<H: Handler>(Inner<H>);
+
+enum Inner<H: Handler> {
+    Plain(Box<Shard<SimDriver, H>>),
+    #[cfg(feature = "tls")]
+    Tls(Box<Shard<Tls<SimDriver>, H>>),
+}
+
+/// The same with and without TLS.
+macro_rules! each {
+    ($inner:expr, $shard:ident => $what:expr) => {
+        match $inner {
+            Inner::Plain($shard) => $what,
+            #[cfg(feature = "tls")]
+            Inner::Tls($shard) => $what,
+        }
+    };
+}
 
 /// All that a shard holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,22 +154,22 @@ impl<H: Handler> SimShard<H> {
     /// # Errors
     /// Nothing will ever happen.
     pub fn turn(&mut self, until: Option<Instant>) -> Result<()> {
-        Ok(self.0.turn(until)?)
+        each!(&mut self.0, shard => Ok(shard.turn(until)?))
     }
 
     /// When there is something to do, unless others turn meanwhile.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.0.next_deadline()
+        each!(&self.0, shard => shard.next_deadline())
     }
 
     /// The server was shut down and the shard's last connection is gone.
     pub fn is_done(&self) -> bool {
-        self.0.is_done()
+        each!(&self.0, shard => shard.is_done())
     }
 
     /// Counts all that there is. Between turns.
     pub fn census(&mut self) -> Census {
-        self.0.census()
+        each!(&mut self.0, shard => shard.census())
     }
 }
 

@@ -75,6 +75,16 @@ counters! {
     zero_copy_sends,
     /// and those of them that the kernel copied all the same.
     zero_copy_copied,
+    /// TLS handshakes that came to their end,
+    tls_handshakes,
+    /// and those of them in which the session of an earlier connection went on.
+    tls_resumed,
+    /// Connections that ended within the TLS handshake once something had come: a fault, the
+    /// peer's alert or its leaving, the timeout, or plain HTTP. One that never said anything counts
+    /// where the timeout ended it.
+    tls_failed,
+    /// TLS connections whose peer sent FIN without `close_notify` first.
+    tls_truncated,
 }
 
 impl Stats {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 
 use sockeye_codec::handshake::{self, HandshakeError, HeaderLines, Response};
+use sockeye_driver::TlsInfo;
 
 use crate::ctx::Core;
 use crate::handler::{Handler, Request, Upgrade, Verdict};
@@ -26,7 +27,7 @@ pub(crate) fn receive<H: Handler>(
     handler: &mut H,
     session: &mut Session<H::Session>,
     core: &mut Core,
-    peer: SocketAddr,
+    (peer, tls): (SocketAddr, Option<TlsInfo>),
     input: &mut &mut [u8],
     out: &mut Vec<u8>,
 ) -> Progress<H::Session> {
@@ -42,7 +43,7 @@ pub(crate) fn receive<H: Handler>(
         Err(error) => Err(error),
     };
     match request {
-        Ok(request) => answer(handler, &Request::new(request, peer), &mut core.stats, out),
+        Ok(request) => answer(handler, &Request::new(request, peer, tls), &mut core.stats, out),
         Err(error) => refuse(&error, peer, false, out),
     }
 }

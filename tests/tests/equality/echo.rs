@@ -56,10 +56,11 @@ pub(crate) fn every_size_comes_back_as_it_was(place: &Place) {
 
 pub(crate) fn sixty_four_mebibytes_come_back(place: &Place) {
     const SIZE: usize = 64 << 20;
+    let echo_bytes = place.wire_bytes(SIZE + 10);
     let setup = quiet().config(|config| {
         config.message_bytes_max = SIZE;
         config.frame_bytes_max = SIZE;
-        config.backlog_bytes_max = SIZE + 10;
+        config.backlog_bytes_max = echo_bytes;
     });
     let mut world = World::new(place, setup);
     let peer = world.open();

@@ -1,7 +1,7 @@
 //! One suite of the whole engine's behaviour, mounted once on each backend: epoll, io_uring, and
 //! the simulator with a network that is well and with one in which everything comes in pieces and
-//! late. What differs between them is in `sockets.rs` and `simulator.rs`; no test knows on which of
-//! them it runs.
+//! late; and on each of them again under TLS. What differs between them is in `sockets.rs`,
+//! `simulator.rs` and `tls.rs`; no test knows on which of them it runs.
 
 mod backlog;
 mod closing;
@@ -16,6 +16,7 @@ mod sockets;
 mod splits;
 mod stage;
 mod timeouts;
+mod tls;
 mod world;
 
 /// Each function of the suite becomes a test; one that is forgotten here is dead code.
@@ -99,4 +100,20 @@ mod calm {
 
 mod rough {
     mount!(crate::simulator::ROUGH);
+}
+
+mod tls_epoll {
+    mount!(crate::sockets::TLS_EPOLL);
+}
+
+mod tls_io_uring {
+    mount!(crate::sockets::TLS_IO_URING);
+}
+
+mod tls_calm {
+    mount!(crate::simulator::TLS_CALM);
+}
+
+mod tls_rough {
+    mount!(crate::simulator::TLS_ROUGH);
 }

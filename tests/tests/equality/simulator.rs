@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use sockeye::sim::{self, Census, Faults, SimNet, SimShard, SimSocket};
-use sockeye::{Config, Handle};
+use sockeye::{Config, Handle, TlsConfig};
 use sockeye_tests::rig::Script;
 
 use crate::stage::{Place, Stage, Wire};
@@ -14,14 +14,17 @@ use crate::stage::{Place, Stage, Wire};
 pub(crate) const CALM: Place = Place {
     module: "calm",
     is_here: || true,
-    stage: |script, config| Simulator::stage(Faults::default(), script, config),
+    stage: |script, config, tls| Simulator::stage(Faults::default(), script, config, tls),
+    tls: false,
 };
+
+pub(crate) const TLS_CALM: Place = Place { module: "tls_calm", tls: true, ..CALM };
 
 /// Everything comes in pieces, late or not for a while, and nothing is lost.
 pub(crate) const ROUGH: Place = Place {
     module: "rough",
     is_here: || true,
-    stage: |script, config| {
+    stage: |script, config, tls| {
         let faults = Faults {
             latency_us: (10, 2_000),
             pipe_bytes: (16 << 10, 96 << 10),
@@ -32,9 +35,12 @@ pub(crate) const ROUGH: Place = Place {
             late_events: 300,
             ..Faults::default()
         };
-        Simulator::stage(faults, script, config)
+        Simulator::stage(faults, script, config, tls)
     },
+    tls: false,
 };
+
+pub(crate) const TLS_ROUGH: Place = Place { module: "tls_rough", tls: true, ..ROUGH };
 
 const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 255, 0, 1)), 80);
 /// How much time passes at least, in a hurry.
@@ -56,9 +62,18 @@ struct Simulator {
 }
 
 impl Simulator {
-    fn stage(faults: Faults, script: Script, config: Config) -> Box<dyn Stage> {
+    fn stage(
+        faults: Faults,
+        script: Script,
+        config: Config,
+        tls: Option<TlsConfig>,
+    ) -> Box<dyn Stage> {
         let net = SimNet::new(seed(), faults.clone());
-        let built = sim::build(&net, ADDRESS, config, 1, |_| script.clone());
+        let handler = |_| script.clone();
+        let built = match tls {
+            Some(tls) => sim::build_tls(&net, ADDRESS, config, &tls, 1, handler),
+            None => sim::build(&net, ADDRESS, config, 1, handler),
+        };
         let (handle, mut shards) = built.expect("settings that make sense");
         let shard = shards.pop().expect("one shard");
         Box::new(Self { net, faults, handle, shard, step: Duration::ZERO })

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sockeye::{Backend, Config, Handle, Server, Shard};
+use sockeye::{Backend, Config, Handle, Server, Shard, TlsConfig};
 use sockeye_driver::Uring;
 use sockeye_tests::rig::Script;
 
@@ -15,14 +15,20 @@ use crate::stage::{Place, Stage, Wire};
 pub(crate) const EPOLL: Place = Place {
     module: "epoll",
     is_here: || true,
-    stage: |script, config| Sockets::stage(Backend::Epoll, script, config),
+    stage: |script, config, tls| Sockets::stage(Backend::Epoll, script, config, tls),
+    tls: false,
 };
+
+pub(crate) const TLS_EPOLL: Place = Place { module: "tls_epoll", tls: true, ..EPOLL };
 
 pub(crate) const IO_URING: Place = Place {
     module: "io_uring",
     is_here: has_io_uring,
-    stage: |script, config| Sockets::stage(Backend::IoUring, script, config),
+    stage: |script, config, tls| Sockets::stage(Backend::IoUring, script, config, tls),
+    tls: false,
 };
+
+pub(crate) const TLS_IO_URING: Place = Place { module: "tls_io_uring", tls: true, ..IO_URING };
 
 /// How long a turn waits for what no turn before it has brought about.
 const WAIT: Duration = Duration::from_millis(1);
@@ -44,12 +50,20 @@ struct Sockets {
 }
 
 impl Sockets {
-    fn stage(backend: Backend, script: Script, config: Config) -> Box<dyn Stage> {
+    fn stage(
+        backend: Backend,
+        script: Script,
+        config: Config,
+        tls: Option<TlsConfig>,
+    ) -> Box<dyn Stage> {
         if !descriptors::is_starved_child() {
             raise_descriptor_limit();
         }
         let server = Server::bind("127.0.0.1:0").expect("loopback");
-        let server = server.backend(backend).config(config).shards(1);
+        let mut server = server.backend(backend).config(config).shards(1);
+        if let Some(tls) = tls {
+            server = server.tls(tls);
+        }
         let address = server.local_addr();
         let builder = server.build().expect("a listener").pop().expect("one shard");
         let handle = builder.handle();

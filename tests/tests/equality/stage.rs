@@ -4,7 +4,7 @@
 use std::io;
 use std::time::Instant;
 
-use sockeye::{Config, Handle};
+use sockeye::{Config, Handle, TlsConfig};
 use sockeye_tests::rig::Script;
 
 /// An engine of one shard, turned on the test's thread.
@@ -65,17 +65,46 @@ pub(crate) trait Wire {
     /// RST.
     fn abort(self: Box<Self>);
 
+    /// Moves on what it has taken over itself. Returns whether that was anything.
+    fn pump(&mut self) -> bool {
+        false
+    }
+
     /// Where time is virtual: when there will be something to read, or room to write.
     fn next_event(&self, _reads: bool, _writes: bool) -> Option<Instant> {
         None
     }
 }
 
+/// A record's content, at most.
+const RECORD_BYTES: usize = 16 << 10;
+
 /// A kind of stage: the suite is mounted once on each.
+#[derive(Clone, Copy)]
 pub(crate) struct Place {
     /// The module that it is mounted in.
     pub(crate) module: &'static str,
     /// Whether this machine has it.
     pub(crate) is_here: fn() -> bool,
-    pub(crate) stage: fn(Script, Config) -> Box<dyn Stage>,
+    pub(crate) stage: fn(Script, Config, Option<TlsConfig>) -> Box<dyn Stage>,
+    /// Whether all of it is under TLS.
+    pub(crate) tls: bool,
+}
+
+impl Place {
+    /// What so many bytes become on the wire, sent at once: limits of what waits are about that.
+    pub(crate) fn wire_bytes(&self, len: usize) -> usize {
+        len + self.record_overhead() * len.div_ceil(RECORD_BYTES)
+    }
+
+    /// What of so many bytes on the wire is not the records' headers and ends.
+    pub(crate) fn plain_bytes_in(&self, wire_bytes: usize) -> usize {
+        let overhead = self.record_overhead();
+        wire_bytes - overhead * wire_bytes.div_ceil(RECORD_BYTES + overhead)
+    }
+
+    /// Each record of TLS 1.3 has a header, a type and a tag.
+    const fn record_overhead(&self) -> usize {
+        if self.tls { 5 + 1 + 16 } else { 0 }
+    }
 }

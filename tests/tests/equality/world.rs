@@ -13,6 +13,7 @@ use sockeye_tests::peer::{REQUEST, close_payload};
 use sockeye_tests::rig::{Seen, Setup};
 
 use crate::stage::{Place, Stage, Wire};
+use crate::tls;
 
 /// What a peer takes from its wire at a time.
 const READ_BYTES: usize = 256 << 10;
@@ -79,7 +80,7 @@ struct Peer {
 impl Peer {
     /// Writes and reads what it can now. Returns whether that was anything.
     fn pump(&mut self, buf: &mut [u8]) -> bool {
-        let mut moved = false;
+        let mut moved = self.wire.pump();
         while self.written < self.outbox.len() {
             match self.wire.write(&self.outbox[self.written..]) {
                 Ok(count) => self.written += count,
@@ -156,7 +157,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(place: &Place, setup: Setup) -> Self {
         let (script, config, record) = setup.parts();
-        let stage = (place.stage)(script, config);
+        let stage = tls::stage(place, script, config);
         Self {
             begun: stage.now(),
             stage,

@@ -7,10 +7,44 @@ use super::{Engine, Shard};
 use crate::handler::Handler;
 use crate::session::Stage;
 use crate::sim::Census;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
-impl<H: Handler> Shard<SimDriver, H> {
+/// A transport on the simulator.
+pub(crate) trait Simulated {
+    /// The simulator's driver.
+    fn driver(&mut self) -> &mut SimDriver;
+
+    /// Connections that something above the driver remembers.
+    fn remembered(&self) -> Option<usize>;
+}
+
+impl Simulated for SimDriver {
+    fn driver(&mut self) -> &mut SimDriver {
+        self
+    }
+
+    fn remembered(&self) -> Option<usize> {
+        None
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Simulated for Tls<SimDriver> {
+    fn driver(&mut self) -> &mut SimDriver {
+        self.driver()
+    }
+
+    fn remembered(&self) -> Option<usize> {
+        Some(self.connections())
+    }
+}
+
+impl<D: Simulated, H: Handler> Shard<D, H> {
     pub(crate) fn census(&mut self) -> Census {
-        let (connections, backlog_bytes) = self.driver.load();
+        let remembered = self.driver.remembered();
+        let driver = self.driver.driver();
+        let (connections, backlog_bytes) = driver.load();
         let Engine { sessions, core, wheel, mails, overflowed, .. } = &self.engine;
         let mut census = Census {
             connections,
@@ -23,8 +57,9 @@ impl<H: Handler> Shard<SimDriver, H> {
         census.undelivered += usize::from(!core.deliveries.is_empty());
         let by_topic;
         (census.topics, by_topic, census.subscriptions) = core.topics.len();
-        census.is_consistent = by_topic == census.subscriptions;
-        let tx = self.driver.tx();
+        census.is_consistent = by_topic == census.subscriptions
+            && remembered.is_none_or(|remembered| remembered == connections);
+        let tx = driver.tx();
         for id in sessions.ids() {
             let Some(session) = sessions.get(id) else { continue };
             let is_open = session.link.stage == Stage::Open;

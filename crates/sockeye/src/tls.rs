@@ -1,0 +1,382 @@
+//! TLS, between a driver and the engine: what comes in is decrypted on its way up, what goes out is
+//! encrypted on its way down, and neither knows. docs/decisions/0014-tls.md.
+//!
+//! ```text
+//!   engine ── out, flush, write, close ──► TlsTx ──► the driver's Tx
+//!      ▲                                     │
+//!      └──── received(plaintext) ── Inward ◄─┴── received(records)
+//! ```
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sockeye_driver::{Close, Closed, ConnId, Driver, SideTable, Sink, Tx};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::handler::Handler;
+use crate::mailbox::Handle;
+use crate::shard::{Engine, earlier};
+use crate::stats::Stats;
+use crate::transport::Transport;
+
+mod certificates;
+mod config;
+mod link;
+mod tx;
+
+pub(crate) use config::Current;
+pub use config::{ClientAuth, TlsConfig};
+use link::{Fault, Link, Sealed};
+use tx::TlsTx;
+
+/// Memory that all connections share is given back beyond this.
+const SHARED_BYTES_KEPT: usize = 512 << 10;
+
+/// What is said to one who speaks HTTP without TLS.
+const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    Content-Type: text/plain\r\nConnection: close\r\nContent-Length: 47\r\n\r\n\
+    this port speaks TLS: ask for https:// or wss:\n";
+
+/// A connection, by where it is in the life that TLS gives it.
+enum Stage {
+    /// Nothing has come.
+    Silent,
+    Speaking(Box<Link>),
+    /// The engine has closed it.
+    Closing,
+    /// The engine has been told that it is gone; its last bytes, an alert, are on their way.
+    Lingering,
+}
+
+/// What TLS counts.
+#[derive(Debug, Default)]
+struct Counts {
+    handshakes: u64,
+    resumed: u64,
+    failed: u64,
+    truncated: u64,
+}
+
+/// All of it but the driver.
+struct State {
+    current: Arc<Current>,
+    connections: SideTable<Stage>,
+    /// How long a peer has time to read what its fault was.
+    linger: Duration,
+    /// Those that do, by the time at which they are cut.
+    lingering: VecDeque<(Instant, ConnId)>,
+    /// Those that broke while something was sent to them; the engine hears of it within the turn.
+    broken: Vec<(Instant, ConnId, Fault)>,
+    /// The block that the engine writes to.
+    block: Vec<u8>,
+    /// What was decrypted, for as long as the engine has it.
+    plain: Vec<u8>,
+    /// A record of bytes from more than one place.
+    gathered: Vec<u8>,
+    sealed: Sealed,
+    counts: Counts,
+}
+
+/// A driver with TLS on top.
+pub(crate) struct Tls<D> {
+    driver: D,
+    state: State,
+}
+
+/// Where the driver's news come in.
+struct Inward<'t, S> {
+    tls: &'t mut State,
+    sink: &'t mut S,
+}
+
+impl<D> Tls<D> {
+    /// TLS on a driver without connections.
+    ///
+    /// # Errors
+    /// The server was set up without.
+    pub(crate) fn of(driver: D, handle: &Handle, config: &Config) -> Result<Self> {
+        let Some(current) = handle.tls.clone() else {
+            return Err(Error::Tls("the server speaks no TLS".into()));
+        };
+        let linger = Duration::from_millis(config.close_timeout_ms.into());
+        let state = State {
+            current,
+            connections: SideTable::default(),
+            linger,
+            lingering: VecDeque::new(),
+            broken: Vec::new(),
+            block: Vec::new(),
+            plain: Vec::new(),
+            gathered: Vec::new(),
+            sealed: Sealed::default(),
+            counts: Counts::default(),
+        };
+        Ok(Self { driver, state })
+    }
+
+    /// The driver below.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn driver(&mut self) -> &mut D {
+        &mut self.driver
+    }
+
+    /// How many connections TLS knows of.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn connections(&self) -> usize {
+        self.state.connections.len()
+    }
+}
+
+impl<D: Driver> Transport for Tls<D> {
+    type Listener = D::Listener;
+
+    fn begin(&mut self, listener: D::Listener) -> io::Result<()> {
+        self.driver.listen(listener)
+    }
+
+    fn time(&mut self) -> Instant {
+        self.driver.tx().now()
+    }
+
+    fn drive<H: Handler>(
+        &mut self,
+        until: Option<Instant>,
+        engine: &mut Engine<H>,
+    ) -> io::Result<()> {
+        let until = earlier(until, self.state.due_at());
+        let mut inward = Inward { tls: &mut self.state, sink: engine };
+        self.driver.turn(until, &mut inward)?;
+        inward.finish_turn(self.driver.tx());
+        Ok(())
+    }
+
+    fn settle<H: Handler>(&mut self, engine: &mut Engine<H>) {
+        engine.finish_turn(&mut TlsTx { inner: self.driver.tx(), tls: &mut self.state });
+    }
+
+    fn due_at(&self) -> Option<Instant> {
+        earlier(self.driver.next_deadline(), self.state.due_at())
+    }
+
+    fn count(&self, stats: &mut Stats) {
+        stats.set_driver(&self.driver.counters());
+        let Counts { handshakes, resumed, failed, truncated } = self.state.counts;
+        stats.tls_handshakes = handshakes;
+        stats.tls_resumed = resumed;
+        stats.tls_failed = failed;
+        stats.tls_truncated = truncated;
+    }
+}
+
+impl<D: AsFd> AsFd for Tls<D> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.driver.as_fd()
+    }
+}
+
+impl State {
+    /// When there is something to do although nothing happens.
+    fn due_at(&self) -> Option<Instant> {
+        let broken_at = self.broken.first().map(|(at, ..)| *at);
+        earlier(broken_at, self.lingering.front().map(|(at, _)| *at))
+    }
+
+    #[inline]
+    fn link(&mut self, id: ConnId) -> Option<&mut Link> {
+        match self.connections.get_mut(id) {
+            Some(Stage::Speaking(link)) => Some(link),
+            _ => None,
+        }
+    }
+
+    fn is_open(&self, id: ConnId) -> bool {
+        matches!(self.connections.get(id), Some(Stage::Silent | Stage::Speaking(_)))
+    }
+}
+
+impl<T: Tx, S> Sink<T> for Inward<'_, S>
+where
+    S: for<'t> Sink<TlsTx<'t, T>>,
+{
+    fn accepted(&mut self, tx: &mut T, id: ConnId) {
+        self.tls.connections.insert(id, Stage::Silent);
+        self.sink.accepted(&mut TlsTx { inner: tx, tls: self.tls }, id);
+    }
+
+    fn connected(&mut self, tx: &mut T, id: ConnId) {
+        self.sink.connected(&mut TlsTx { inner: tx, tls: self.tls }, id);
+    }
+
+    fn received(&mut self, tx: &mut T, id: ConnId, bytes: &mut [u8]) {
+        if let Some(Stage::Silent) = self.tls.connections.get(id)
+            && !self.begin(tx, id, bytes)
+        {
+            return;
+        }
+        let mut plain = mem::take(&mut self.tls.plain);
+        let Some(link) = self.tls.link(id) else {
+            self.tls.plain = plain;
+            return;
+        };
+        let was_established = link.is_established();
+        let result = link.receive(bytes, &mut plain);
+        let (is_established, has_ended) = (link.is_established(), link.has_ended);
+        if is_established && !was_established {
+            let is_resumed = link.is_resumed();
+            self.tls.counts.handshakes += 1;
+            self.tls.counts.resumed += u64::from(is_resumed);
+        }
+        if !plain.is_empty() {
+            let mut tx = TlsTx { inner: tx, tls: self.tls };
+            self.sink.received(&mut tx, id, &mut plain);
+            plain.clear();
+        }
+        if plain.capacity() <= SHARED_BYTES_KEPT {
+            self.tls.plain = plain;
+        }
+        match result {
+            Err(fault) => self.fail(tx, id, &fault),
+            Ok(()) if has_ended => self.end(tx, id),
+            Ok(()) => TlsTx { inner: tx, tls: self.tls }.send_unsent(id),
+        }
+    }
+
+    fn drained(&mut self, tx: &mut T, id: ConnId) {
+        if self.tls.is_open(id) {
+            self.sink.drained(&mut TlsTx { inner: tx, tls: self.tls }, id);
+        }
+    }
+
+    fn closed(&mut self, tx: &mut T, id: ConnId, why: Closed) {
+        match self.tls.connections.remove(id) {
+            // It has been told.
+            None | Some(Stage::Lingering) => return,
+            Some(Stage::Silent | Stage::Closing) => {}
+            Some(Stage::Speaking(link)) if !link.is_established() => {
+                self.tls.counts.failed += 1;
+                tracing::debug!(?why, "the peer left within the TLS handshake");
+            }
+            Some(Stage::Speaking(_)) => {
+                if matches!(why, Closed::Eof) {
+                    self.tls.counts.truncated += 1;
+                    tracing::debug!("the peer left without close_notify: something may be cut off");
+                }
+            }
+        }
+        self.sink.closed(&mut TlsTx { inner: tx, tls: self.tls }, id, why);
+    }
+}
+
+impl<S> Inward<'_, S> {
+    /// The first bytes have come. Returns whether they may be TLS.
+    fn begin<T: Tx>(&mut self, tx: &mut T, id: ConnId, bytes: &[u8]) -> bool
+    where
+        S: for<'t> Sink<TlsTx<'t, T>>,
+    {
+        // A method's name; RFC 8446 section 5.1 has 22 for the handshake that TLS begins with.
+        if bytes.first().is_some_and(u8::is_ascii_uppercase) {
+            tx.write(id, &[IoSlice::new(PLAIN_HTTP_ANSWER)]);
+            self.abandon(tx, id, "plain HTTP was sent to a port that speaks TLS");
+            return false;
+        }
+        match Link::new(self.tls.current.get()) {
+            Ok(link) => {
+                self.tls.connections.insert(id, Stage::Speaking(Box::new(link)));
+                true
+            }
+            Err(fault) => {
+                self.abandon(tx, id, &fault.to_string());
+                false
+            }
+        }
+    }
+
+    /// There is a fault: its alert leaves, and for the engine the connection is gone.
+    #[cold]
+    fn fail<T: Tx>(&mut self, tx: &mut T, id: ConnId, fault: &Fault)
+    where
+        S: for<'t> Sink<TlsTx<'t, T>>,
+    {
+        TlsTx { inner: tx, tls: self.tls }.send_unsent(id);
+        self.abandon(tx, id, &fault.to_string());
+    }
+
+    /// The connection ends by the peer's fault. It lingers, so that no reset overtakes what it was
+    /// told last.
+    fn abandon<T: Tx>(&mut self, tx: &mut T, id: ConnId, what: &str)
+    where
+        S: for<'t> Sink<TlsTx<'t, T>>,
+    {
+        let within = match self.tls.connections.get(id) {
+            Some(Stage::Speaking(link)) if link.is_established() => "connection",
+            Some(Stage::Silent | Stage::Speaking(_)) => {
+                self.tls.counts.failed += 1;
+                "handshake"
+            }
+            // The engine was faster.
+            _ => return,
+        };
+        let peer = tx.peer_addr(id);
+        tracing::debug!(?peer, error = what, "a TLS {within} has failed");
+        self.let_linger(tx, id);
+        let error = io::Error::new(ErrorKind::InvalidData, format!("TLS: {what}"));
+        self.sink.closed(&mut TlsTx { inner: tx, tls: self.tls }, id, Closed::Error(error));
+    }
+
+    /// For the engine it is gone: what it was told last has time to arrive.
+    fn let_linger<T: Tx>(&mut self, tx: &mut T, id: ConnId) {
+        self.tls.connections.insert(id, Stage::Lingering);
+        self.tls.lingering.push_back((tx.now() + self.tls.linger, id));
+        tx.close(id, Close::Graceful);
+    }
+
+    /// The peer has sent its `close_notify`, which is TLS's word for FIN. What waits for it is
+    /// forfeited, as it is where a FIN comes.
+    #[cold]
+    fn end<T: Tx>(&mut self, tx: &mut T, id: ConnId)
+    where
+        S: for<'t> Sink<TlsTx<'t, T>>,
+    {
+        if self.tls.link(id).is_none() {
+            return;
+        }
+        if tx.backlog_bytes(id) == 0 {
+            // RFC 8446 section 6.1: "Each party MUST send a 'close_notify' alert before closing its
+            // write side".
+            TlsTx { inner: tx, tls: self.tls }.send_end(id);
+            self.let_linger(tx, id);
+        } else {
+            self.tls.connections.remove(id);
+            tx.close(id, Close::Abort);
+        }
+        self.sink.closed(&mut TlsTx { inner: tx, tls: self.tls }, id, Closed::Eof);
+    }
+
+    /// Reports what broke in the turn, and cuts who has lingered long enough.
+    fn finish_turn<T: Tx>(&mut self, tx: &mut T)
+    where
+        S: for<'t> Sink<TlsTx<'t, T>>,
+    {
+        for (_, id, fault) in mem::take(&mut self.tls.broken) {
+            self.fail(tx, id, &fault);
+        }
+        while let Some((at, id)) = self.tls.lingering.front().copied() {
+            if at > tx.now() {
+                break;
+            }
+            self.tls.lingering.pop_front();
+            if let Some(Stage::Lingering) = self.tls.connections.get(id) {
+                self.tls.connections.remove(id);
+                tx.close(id, Close::Abort);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
