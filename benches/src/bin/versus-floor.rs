@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use clap::Parser;
 use serde_json::Value;
+use sockeye_benches::certificate::Certificate;
 use sockeye_benches::rows::{ROWS, Row, Work};
 use sockeye_benches::summary::Summary;
 use sockeye_benches::{cpu, frames};
@@ -21,7 +22,8 @@ const SERVER_IDLE: f64 = 0.90;
 
 /// Measures servers beside the floor: CPU time for each message, in ratio to the floor's.
 ///
-/// The server runs on processor 0 and the client on processor 1; floor and servers take turns.
+/// The server runs on processor 0 and the client on processor 1; floor and servers take turns. The
+/// floor of the wss rows is floor-tls; the one without TLS runs beside it.
 #[derive(Debug, Parser)]
 struct Options {
     /// Rows to run, by name [default: all]
@@ -35,7 +37,9 @@ struct Options {
     seconds: f64,
     /// A server: its name, and a command that prints `..:PORT` when it listens; `{app}` becomes
     /// `echo` or `broadcast`. One that asks for `{frame-bytes}` is another floor: its answers are
-    /// counted, not compared. [default: sockeye on epoll, as cargo built it]
+    /// counted, not compared. `{cert}` and `{key}` become PEM files: one that asks for them
+    /// runs in the wss rows, the others in all others. [default: sockeye on epoll, as cargo built
+    /// it, without and with TLS]
     #[arg(long, value_name = "NAME=COMMAND", value_parser = parse_server)]
     server: Vec<Server>,
     /// Write the table there, as Markdown
@@ -54,20 +58,44 @@ struct Server {
 
 /// What a server that does no WebSocket has to be told: how long the client's frames are.
 const FRAME_BYTES: &str = "{frame-bytes}";
+/// What a server that does TLS has to be told.
+const CERTIFICATE: &str = "{cert}";
+const KEY: &str = "{key}";
 
 impl Server {
+    /// One of the programs beside this one.
+    fn beside(folder: &Path, name: &str, arguments: &str) -> Result<Self, Box<dyn Error>> {
+        let program = folder.join(name);
+        if !program.exists() {
+            return Err(format!("no {name} beside this program: cargo build --release").into());
+        }
+        let mut server = parse_server(&format!("{name}={name} {arguments}"))?;
+        server.command[0] = program.display().to_string();
+        Ok(server)
+    }
+
+    fn asks_for(&self, what: &str) -> bool {
+        self.command.iter().any(|word| word.contains(what))
+    }
+
     fn is_floor(&self) -> bool {
-        self.command.iter().any(|word| word.contains(FRAME_BYTES))
+        self.asks_for(FRAME_BYTES)
+    }
+
+    fn is_secure(&self) -> bool {
+        self.asks_for(CERTIFICATE)
     }
 
     /// The command for this row.
-    fn command(&self, row: &Row) -> Command {
+    fn command(&self, row: &Row, certificate: &Certificate) -> Command {
         let frame = frames::client_frame(row.kind, &frames::payload(row.kind, row.bytes));
         let frame_bytes = frame.len().to_string();
-        let mut words = self
-            .command
-            .iter()
-            .map(|word| word.replace("{app}", row.app()).replace(FRAME_BYTES, &frame_bytes));
+        let mut words = self.command.iter().map(|word| {
+            word.replace("{app}", row.app())
+                .replace(FRAME_BYTES, &frame_bytes)
+                .replace(CERTIFICATE, &certificate.chain().to_string_lossy())
+                .replace(KEY, &certificate.key().to_string_lossy())
+        });
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words);
         command
@@ -131,38 +159,22 @@ fn run(mut options: Options) -> Result<(), Box<dyn Error>> {
     if options.rows.is_empty() {
         options.rows = ROWS.iter().collect();
     }
-    if options.server.is_empty() {
-        let sockeye = folder.join("sockeye");
-        if !sockeye.exists() {
-            return Err("no sockeye beside this program: cargo build --release".into());
-        }
-        let command = "serve --listen 127.0.0.1:0 --shards 1 --backend epoll --app {app}";
-        let mut server = parse_server(&format!("sockeye=x {command}"))?;
-        server.command[0] = sockeye.display().to_string();
-        options.server.push(server);
-    }
-    let mut floor = parse_server(&format!("floor=x --app {{app}} --frame-bytes {FRAME_BYTES}"))?;
-    floor.command[0] = folder.join("floor").display().to_string();
-    let servers: Vec<_> = std::iter::once(floor).chain(options.server.clone()).collect();
-
-    let mut report = Report::new(&servers, &options);
+    let bench = Bench::new(folder, &options)?;
+    let mut report = Report::new(&options);
     for row in &options.rows {
+        let servers = bench.servers(row);
         let mut runs = vec![Vec::new(); servers.len()];
-        for round in 0..options.rounds {
+        for round in 1..=options.rounds {
             for (server, runs) in servers.iter().zip(&mut runs) {
-                let measured = measure(server, row, folder, options.seconds)
+                let measured = bench
+                    .measure(server, row, options.seconds)
                     .map_err(|error| format!("{} in {}: {error}", server.name, row.name))?;
-                eprintln!(
-                    "{:<16} round {} {:<10} {:>10.1}",
-                    row.name,
-                    round + 1,
-                    server.name,
-                    measured.server
-                );
+                let (row, server, figure) = (row.name, &server.name, measured.server);
+                eprintln!("{row:<16} round {round} {server:<10} {figure:>10.1}");
                 runs.push(measured);
             }
         }
-        report.add(row, &runs)?;
+        report.add(row, &servers, &runs)?;
     }
     print!("{}", report.markdown);
     if let Some(path) = &options.markdown {
@@ -174,31 +186,73 @@ fn run(mut options: Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn measure(server: &Server, row: &Row, folder: &Path, seconds: f64) -> Result<Run, Box<dyn Error>> {
-    let mut command = server.command(row);
-    cpu::pin(SERVER_PROCESSOR)?;
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    cpu::pin(CLIENT_PROCESSOR)?;
-    let mut child = Running(child?);
-    let stdout = child.0.stdout.take().ok_or("no stdout")?;
-    let port = BufReader::new(stdout)
-        .lines()
-        .map_while(Result::ok)
-        .find_map(|line| find_port(&line))
-        .ok_or("it ended without saying where it listens")?;
+/// The programs, and what they need.
+struct Bench {
+    /// Where they are.
+    folder: PathBuf,
+    certificate: Certificate,
+    floor: Server,
+    floor_tls: Server,
+    /// Those that are compared.
+    servers: Vec<Server>,
+}
 
-    let mut client = Command::new(folder.join("load"));
-    client.args(["--port", &port.to_string(), "--server", &child.0.id().to_string()]);
-    client.args(["--row", row.name, "--seconds", &seconds.to_string()]);
-    // A floor's answers say nothing.
-    if !server.is_floor() {
-        client.arg("--verify");
+impl Bench {
+    fn new(folder: &Path, options: &Options) -> Result<Self, Box<dyn Error>> {
+        let floor = format!("--app {{app}} --frame-bytes {FRAME_BYTES}");
+        let tls = format!("--tls-cert {CERTIFICATE} --tls-key {KEY}");
+        let mut servers = options.server.clone();
+        if servers.is_empty() {
+            let serve = "serve --listen 127.0.0.1:0 --shards 1 --backend epoll --app {app}";
+            servers.push(Server::beside(folder, "sockeye", serve)?);
+            servers.push(Server::beside(folder, "sockeye", &format!("{serve} {tls}"))?);
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            certificate: Certificate::new()?,
+            floor: Server::beside(folder, "floor", &floor)?,
+            floor_tls: Server::beside(folder, "floor-tls", &format!("{floor} {tls}"))?,
+            servers,
+        })
     }
-    let output = client.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        return Err("the client failed".into());
+
+    /// Those that run in a row; the first is the floor. Where that has TLS, the one without follows.
+    fn servers(&self, row: &Row) -> Vec<&Server> {
+        let secure = row.is_secure();
+        let compared = self.servers.iter().filter(|server| server.is_secure() == secure);
+        let floors = [&self.floor_tls, &self.floor];
+        floors[usize::from(!secure)..].iter().copied().chain(compared).collect()
     }
-    read_run(row, &serde_json::from_slice(&output.stdout)?)
+
+    fn measure(&self, server: &Server, row: &Row, seconds: f64) -> Result<Run, Box<dyn Error>> {
+        let mut command = server.command(row, &self.certificate);
+        cpu::pin(SERVER_PROCESSOR)?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        cpu::pin(CLIENT_PROCESSOR)?;
+        let mut child = Running(child?);
+        let stdout = child.0.stdout.take().ok_or("no stdout")?;
+        let port = BufReader::new(stdout)
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| find_port(&line))
+            .ok_or("it ended without saying where it listens")?;
+
+        let mut client = Command::new(self.folder.join("load"));
+        client.args(["--port", &port.to_string(), "--server", &child.0.id().to_string()]);
+        client.args(["--row", row.name, "--seconds", &seconds.to_string()]);
+        // A floor's answers say nothing.
+        if !server.is_floor() {
+            client.arg("--verify");
+        }
+        if row.is_secure() && !server.is_secure() {
+            client.arg("--plain");
+        }
+        let output = client.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+        if !output.status.success() {
+            return Err("the client failed".into());
+        }
+        read_run(row, &serde_json::from_slice(&output.stdout)?)
+    }
 }
 
 /// The number behind the last colon that one follows: `.. 127.0.0.1:9001 ..`.
@@ -234,42 +288,48 @@ fn read_run(row: &Row, result: &Value) -> Result<Run, Box<dyn Error>> {
 }
 
 struct Report {
-    servers: Vec<String>,
     markdown: String,
     json: Vec<Value>,
 }
 
 impl Report {
-    fn new(servers: &[Server], options: &Options) -> Self {
-        let servers: Vec<_> = servers.iter().map(|server| server.name.clone()).collect();
+    fn new(options: &Options) -> Self {
         let mut markdown = String::new();
         let _ = write!(
             markdown,
             "{}; {} rounds of {} s, median (range).\n\n\
-             | workload | server | CPU ns a message | ratio to the floor | client's CPU ns \
-             | messages/s | |\n|---|---|---|---|---|---|---|\n",
+             | workload | server | CPU ns a message | ratio to the floor | to the one without TLS \
+             | client's CPU ns | messages/s | |\n|---|---|---|---|---|---|---|---|\n",
             cpu::machine(),
             options.rounds,
             options.seconds
         );
-        Self { servers, markdown, json: Vec::new() }
+        Self { markdown, json: Vec::new() }
     }
 
-    fn add(&mut self, row: &Row, runs: &[Vec<Run>]) -> Result<(), Box<dyn Error>> {
-        let floor = &runs[0];
-        for (name, runs) in self.servers.iter().zip(runs) {
+    fn add(
+        &mut self,
+        row: &Row,
+        servers: &[&Server],
+        runs: &[Vec<Run>],
+    ) -> Result<(), Box<dyn Error>> {
+        let (floor, plain_floor) = (&runs[0], row.is_secure().then(|| &runs[1]));
+        for (Server { name, .. }, runs) in servers.iter().zip(runs) {
             let of =
                 |figure: fn(&Run) -> f64| Summary::of(runs.iter().map(figure)).ok_or("no runs");
-            let ratios = runs.iter().zip(floor).map(|(run, floor)| run.server / floor.server);
-            let ratio = Summary::of(ratios).ok_or("no runs")?;
+            let ratio = |floor: &[Run]| {
+                let ratios = runs.iter().zip(floor).map(|(run, floor)| run.server / floor.server);
+                Summary::of(ratios).map(|ratio| ratio.show(3))
+            };
             let bound = runs.iter().filter(|run| run.client_bound).count();
             let note = if bound > 0 { format!("client-bound in {bound}") } else { String::new() };
             let _ = writeln!(
                 self.markdown,
-                "| {} | {name} | {} | {} | {:.0} | {:.0} | {note} |",
+                "| {} | {name} | {} | {} | {} | {:.0} | {:.0} | {note} |",
                 row.title,
                 of(|run| run.server)?.show(if row.work == Work::Idle { 0 } else { 1 }),
-                ratio.show(3),
+                ratio(floor).ok_or("no runs")?,
+                plain_floor.and_then(|floor| ratio(floor)).unwrap_or_default(),
                 of(|run| run.client)?.median,
                 of(|run| run.messages_per_s)?.median,
             );
@@ -312,9 +372,39 @@ mod tests {
     fn a_floor_is_told_how_long_frames_are() {
         let server = parse_server("other=./other {app} --frame-bytes={frame-bytes}").unwrap();
         assert!(server.is_floor());
-        let command = server.command(find_row("echo-32").unwrap());
+        let certificate = Certificate::new().unwrap();
+        let command = server.command(find_row("echo-32").unwrap(), &certificate);
         // Two bytes of header, four of masking key.
         assert!(command.get_args().eq(["echo", "--frame-bytes=38"]));
+    }
+
+    #[test]
+    fn who_asks_for_a_certificate_gets_one() {
+        let server = parse_server("other=./other --cert {cert} --key {key}").unwrap();
+        assert!(server.is_secure() && !server.is_floor());
+        let certificate = Certificate::new().unwrap();
+        let command = server.command(find_row("wss-32").unwrap(), &certificate);
+        let files = [certificate.chain().as_os_str(), certificate.key().as_os_str()];
+        let arguments: Vec<_> = command.get_args().collect();
+        assert_eq!(arguments, ["--cert".as_ref(), files[0], "--key".as_ref(), files[1]]);
+    }
+
+    #[test]
+    fn a_row_has_its_floors_and_those_that_speak_as_it_does() {
+        let server = |text| parse_server(text).unwrap();
+        let bench = Bench {
+            folder: PathBuf::new(),
+            certificate: Certificate::new().unwrap(),
+            floor: server("floor=./floor"),
+            floor_tls: server("floor-tls=./floor-tls {cert} {key}"),
+            servers: vec![server("ws=./server"), server("wss=./server {cert} {key}")],
+        };
+        let names = |row| {
+            let servers = bench.servers(find_row(row).unwrap());
+            servers.into_iter().map(|server| server.name.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(names("echo-32"), ["floor", "ws"]);
+        assert_eq!(names("wss-32"), ["floor-tls", "floor", "wss"]);
     }
 
     #[test]
