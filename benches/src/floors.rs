@@ -1,4 +1,4 @@
-//! What the two floors share: how they are told what to do, and what they listen on.
+//! What the floors share: how they are told what to do, and what they listen on.
 
 use std::io;
 use std::net::SocketAddr;

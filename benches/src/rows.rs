@@ -15,6 +15,17 @@ pub enum Work {
     Idle,
 }
 
+/// What the WebSocket goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// TCP: ws.
+    Tcp,
+    /// TLS with a whole handshake for each connection: wss.
+    Tls,
+    /// TLS that goes on with a session of an earlier connection, where there is one.
+    TlsResumed,
+}
+
 /// One row.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
@@ -24,6 +35,8 @@ pub struct Row {
     pub title: &'static str,
     /// What the client does.
     pub work: Work,
+    /// What it does that through.
+    pub carrier: Carrier,
     /// Connections at a time.
     pub connections: usize,
     /// Payload bytes.
@@ -45,7 +58,8 @@ const fn echo(
     frames: usize,
     in_flight: usize,
 ) -> Row {
-    Row { name, title, work: Work::Echo, connections, bytes, kind, frames, in_flight }
+    let (work, carrier) = (Work::Echo, Carrier::Tcp);
+    Row { name, title, work, carrier, connections, bytes, kind, frames, in_flight }
 }
 
 const fn broadcast(
@@ -54,13 +68,13 @@ const fn broadcast(
     connections: usize,
     frames: usize,
 ) -> Row {
-    let (work, kind) = (Work::Broadcast, Kind::Binary);
-    Row { name, title, work, connections, bytes: 128, kind, frames, in_flight: 1 }
+    let (work, carrier, kind) = (Work::Broadcast, Carrier::Tcp, Kind::Binary);
+    Row { name, title, work, carrier, connections, bytes: 128, kind, frames, in_flight: 1 }
 }
 
 const fn other(name: &'static str, title: &'static str, work: Work, connections: usize) -> Row {
-    let (bytes, kind) = (32, Kind::Binary);
-    Row { name, title, work, connections, bytes, kind, frames: 1, in_flight: 1 }
+    let (carrier, bytes, kind) = (Carrier::Tcp, 32, Kind::Binary);
+    Row { name, title, work, carrier, connections, bytes, kind, frames: 1, in_flight: 1 }
 }
 
 /// All rows.
@@ -101,6 +115,16 @@ pub const ROWS: &[Row] = &[
     broadcast("broadcast-5000", "broadcast 128 B to 5,000 (per delivery)", 5_000, 1),
     other("accept", "accept + upgrade + close (per connection)", Work::Accept, 32),
     other("idle", "user memory of an idle connection (bytes)", Work::Idle, 15_000),
+    echo("wss-32", "wss echo 32 B, 100 connections", Kind::Binary, 32, 100, 1, 1)
+        .through(Carrier::Tls),
+    echo("wss-1k", "wss echo 1 KiB, 100 connections", Kind::Binary, 1 << 10, 100, 1, 1)
+        .through(Carrier::Tls),
+    echo("wss-16k", "wss echo 16 KiB, 100 connections", Kind::Binary, 16 << 10, 100, 1, 1)
+        .through(Carrier::Tls),
+    other("wss-accept", "wss accept + upgrade + close (per connection)", Work::Accept, 32)
+        .through(Carrier::Tls),
+    other("wss-resume", "wss accept + upgrade + close, resumed (per connection)", Work::Accept, 32)
+        .through(Carrier::TlsResumed),
 ];
 
 /// The row of this name.
@@ -109,6 +133,15 @@ pub fn find(name: &str) -> Option<&'static Row> {
 }
 
 impl Row {
+    const fn through(self, carrier: Carrier) -> Self {
+        Self { carrier, ..self }
+    }
+
+    /// Whether servers need a certificate.
+    pub const fn is_secure(&self) -> bool {
+        !matches!(self.carrier, Carrier::Tcp)
+    }
+
     /// The application that a server has to run.
     pub const fn app(&self) -> &'static str {
         match self.work {

@@ -42,6 +42,11 @@ pub fn parse(text: &str) -> Result<Server, String> {
 }
 
 impl Server {
+    /// Whether these characters stand in its command.
+    pub fn asks_for(&self, what: &str) -> bool {
+        self.command.iter().any(|word| word.contains(what))
+    }
+
     /// Starts it on its processor, with its words as `word` makes them, and waits until it says
     /// where it listens. The caller is on the client's processor from then on.
     ///

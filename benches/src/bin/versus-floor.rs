@@ -3,25 +3,25 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
 use serde_json::Value;
+use sockeye_benches::certificate::Certificate;
 use sockeye_benches::rows::{ROWS, Row, Work};
+use sockeye_benches::servers::{self, Server};
 use sockeye_benches::summary::Summary;
 use sockeye_benches::{cpu, frames};
 
-const SERVER_PROCESSOR: usize = 0;
-const CLIENT_PROCESSOR: usize = 1;
 /// A client that runs all the time while the server does not is the bottleneck.
 const CLIENT_BUSY: f64 = 0.97;
 const SERVER_IDLE: f64 = 0.90;
 
 /// Measures servers beside the floor: CPU time for each message, in ratio to the floor's.
 ///
-/// The server runs on processor 0 and the client on processor 1; floor and servers take turns.
+/// The server runs on processor 0 and the client on processor 1; floor and servers take turns. The
+/// floor of the wss rows is floor-tls; the one without TLS runs beside it.
 #[derive(Debug, Parser)]
 struct Options {
     /// Rows to run, by name [default: all]
@@ -35,8 +35,10 @@ struct Options {
     seconds: f64,
     /// A server: its name, and a command that prints `..:PORT` when it listens; `{app}` becomes
     /// `echo` or `broadcast`. One that asks for `{frame-bytes}` is another floor: its answers are
-    /// counted, not compared. [default: sockeye on epoll, as cargo built it]
-    #[arg(long, value_name = "NAME=COMMAND", value_parser = parse_server)]
+    /// counted, not compared. `{cert}` and `{key}` become PEM files: one that asks for them
+    /// runs in the wss rows, the others in all others. [default: sockeye on epoll, as cargo built
+    /// it, without and with TLS]
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = servers::parse)]
     server: Vec<Server>,
     /// Write the table there, as Markdown
     #[arg(long)]
@@ -46,32 +48,38 @@ struct Options {
     json: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone)]
-struct Server {
-    name: String,
-    command: Vec<String>,
-}
-
 /// What a server that does no WebSocket has to be told: how long the client's frames are.
 const FRAME_BYTES: &str = "{frame-bytes}";
+/// What a server that does TLS has to be told.
+const CERTIFICATE: &str = "{cert}";
+const KEY: &str = "{key}";
 
-impl Server {
-    fn is_floor(&self) -> bool {
-        self.command.iter().any(|word| word.contains(FRAME_BYTES))
+/// One of the programs beside this one.
+fn beside(folder: &Path, name: &str, arguments: &str) -> Result<Server, Box<dyn Error>> {
+    let program = folder.join(name);
+    if !program.exists() {
+        return Err(format!("no {name} beside this program: cargo build --release").into());
     }
+    let mut server = servers::parse(&format!("{name}={name} {arguments}"))?;
+    server.command[0] = program.display().to_string();
+    Ok(server)
+}
 
-    /// The command for this row.
-    fn command(&self, row: &Row) -> Command {
-        let frame = frames::client_frame(row.kind, &frames::payload(row.kind, row.bytes));
-        let frame_bytes = frame.len().to_string();
-        let mut words = self
-            .command
-            .iter()
-            .map(|word| word.replace("{app}", row.app()).replace(FRAME_BYTES, &frame_bytes));
-        let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words);
-        command
-    }
+fn is_floor(server: &Server) -> bool {
+    server.asks_for(FRAME_BYTES)
+}
+
+fn is_secure(server: &Server) -> bool {
+    server.asks_for(CERTIFICATE)
+}
+
+/// A word of a server's command, for this row.
+fn fill_in(word: &str, row: &Row, certificate: &Certificate) -> String {
+    let frame = frames::client_frame(row.kind, &frames::payload(row.kind, row.bytes));
+    word.replace("{app}", row.app())
+        .replace(FRAME_BYTES, &frame.len().to_string())
+        .replace(CERTIFICATE, &certificate.chain().to_string_lossy())
+        .replace(KEY, &certificate.key().to_string_lossy())
 }
 
 fn find_row(name: &str) -> Result<&'static Row, String> {
@@ -79,26 +87,6 @@ fn find_row(name: &str) -> Result<&'static Row, String> {
         let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
         format!("no such row; there are {}", names.join(", "))
     })
-}
-
-fn parse_server(text: &str) -> Result<Server, String> {
-    let (name, command) = text.split_once('=').ok_or("give NAME=COMMAND")?;
-    let command: Vec<_> = command.split_whitespace().map(String::from).collect();
-    if command.is_empty() {
-        return Err("the command is empty".into());
-    }
-    Ok(Server { name: name.into(), command })
-}
-
-/// A child that does not outlive us.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// One run of one server in one row.
@@ -131,38 +119,22 @@ fn run(mut options: Options) -> Result<(), Box<dyn Error>> {
     if options.rows.is_empty() {
         options.rows = ROWS.iter().collect();
     }
-    if options.server.is_empty() {
-        let sockeye = folder.join("sockeye");
-        if !sockeye.exists() {
-            return Err("no sockeye beside this program: cargo build --release".into());
-        }
-        let command = "serve --listen 127.0.0.1:0 --shards 1 --backend epoll --app {app}";
-        let mut server = parse_server(&format!("sockeye=x {command}"))?;
-        server.command[0] = sockeye.display().to_string();
-        options.server.push(server);
-    }
-    let mut floor = parse_server(&format!("floor=x --app {{app}} --frame-bytes {FRAME_BYTES}"))?;
-    floor.command[0] = folder.join("floor").display().to_string();
-    let servers: Vec<_> = std::iter::once(floor).chain(options.server.clone()).collect();
-
-    let mut report = Report::new(&servers, &options);
+    let bench = Bench::new(folder, &options)?;
+    let mut report = Report::new(&options);
     for row in &options.rows {
+        let servers = bench.servers(row);
         let mut runs = vec![Vec::new(); servers.len()];
-        for round in 0..options.rounds {
+        for round in 1..=options.rounds {
             for (server, runs) in servers.iter().zip(&mut runs) {
-                let measured = measure(server, row, folder, options.seconds)
+                let measured = bench
+                    .measure(server, row, options.seconds)
                     .map_err(|error| format!("{} in {}: {error}", server.name, row.name))?;
-                eprintln!(
-                    "{:<16} round {} {:<10} {:>10.1}",
-                    row.name,
-                    round + 1,
-                    server.name,
-                    measured.server
-                );
+                let (row, server, figure) = (row.name, &server.name, measured.server);
+                eprintln!("{row:<16} round {round} {server:<10} {figure:>10.1}");
                 runs.push(measured);
             }
         }
-        report.add(row, &runs)?;
+        report.add(row, &servers, &runs)?;
     }
     print!("{}", report.markdown);
     if let Some(path) = &options.markdown {
@@ -174,39 +146,62 @@ fn run(mut options: Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn measure(server: &Server, row: &Row, folder: &Path, seconds: f64) -> Result<Run, Box<dyn Error>> {
-    let mut command = server.command(row);
-    cpu::pin(SERVER_PROCESSOR)?;
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    cpu::pin(CLIENT_PROCESSOR)?;
-    let mut child = Running(child?);
-    let stdout = child.0.stdout.take().ok_or("no stdout")?;
-    let port = BufReader::new(stdout)
-        .lines()
-        .map_while(Result::ok)
-        .find_map(|line| find_port(&line))
-        .ok_or("it ended without saying where it listens")?;
-
-    let mut client = Command::new(folder.join("load"));
-    client.args(["--port", &port.to_string(), "--server", &child.0.id().to_string()]);
-    client.args(["--row", row.name, "--seconds", &seconds.to_string()]);
-    // A floor's answers say nothing.
-    if !server.is_floor() {
-        client.arg("--verify");
-    }
-    let output = client.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        return Err("the client failed".into());
-    }
-    read_run(row, &serde_json::from_slice(&output.stdout)?)
+/// The programs, and what they need.
+struct Bench {
+    /// Where they are.
+    folder: PathBuf,
+    certificate: Certificate,
+    floor: Server,
+    floor_tls: Server,
+    /// Those that are compared.
+    servers: Vec<Server>,
 }
 
-/// The number behind the last colon that one follows: `.. 127.0.0.1:9001 ..`.
-fn find_port(line: &str) -> Option<u16> {
-    line.rsplit(':').find_map(|rest| {
-        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse().ok().filter(|port| *port != 0)
-    })
+impl Bench {
+    fn new(folder: &Path, options: &Options) -> Result<Self, Box<dyn Error>> {
+        let floor = format!("--app {{app}} --frame-bytes {FRAME_BYTES}");
+        let tls = format!("--tls-cert {CERTIFICATE} --tls-key {KEY}");
+        let mut servers = options.server.clone();
+        if servers.is_empty() {
+            let serve = "serve --listen 127.0.0.1:0 --shards 1 --backend epoll --app {app}";
+            servers.push(beside(folder, "sockeye", serve)?);
+            servers.push(beside(folder, "sockeye", &format!("{serve} {tls}"))?);
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            certificate: Certificate::new()?,
+            floor: beside(folder, "floor", &floor)?,
+            floor_tls: beside(folder, "floor-tls", &format!("{floor} {tls}"))?,
+            servers,
+        })
+    }
+
+    /// Those that run in a row; the first is the floor. If that has TLS, the one without is next.
+    fn servers(&self, row: &Row) -> Vec<&Server> {
+        let secure = row.is_secure();
+        let compared = self.servers.iter().filter(|server| is_secure(server) == secure);
+        let floors = [&self.floor_tls, &self.floor];
+        floors[usize::from(!secure)..].iter().copied().chain(compared).collect()
+    }
+
+    fn measure(&self, server: &Server, row: &Row, seconds: f64) -> Result<Run, Box<dyn Error>> {
+        let running = server.start(|word| fill_in(word, row, &self.certificate))?;
+        let mut client = Command::new(self.folder.join("load"));
+        client.args(["--port", &running.port.to_string(), "--server", &running.id().to_string()]);
+        client.args(["--row", row.name, "--seconds", &seconds.to_string()]);
+        // A floor's answers say nothing.
+        if !is_floor(server) {
+            client.arg("--verify");
+        }
+        if row.is_secure() && !is_secure(server) {
+            client.arg("--plain");
+        }
+        let output = client.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+        if !output.status.success() {
+            return Err("the client failed".into());
+        }
+        read_run(row, &serde_json::from_slice(&output.stdout)?)
+    }
 }
 
 fn read_run(row: &Row, result: &Value) -> Result<Run, Box<dyn Error>> {
@@ -234,42 +229,48 @@ fn read_run(row: &Row, result: &Value) -> Result<Run, Box<dyn Error>> {
 }
 
 struct Report {
-    servers: Vec<String>,
     markdown: String,
     json: Vec<Value>,
 }
 
 impl Report {
-    fn new(servers: &[Server], options: &Options) -> Self {
-        let servers: Vec<_> = servers.iter().map(|server| server.name.clone()).collect();
+    fn new(options: &Options) -> Self {
         let mut markdown = String::new();
         let _ = write!(
             markdown,
             "{}; {} rounds of {} s, median (range).\n\n\
-             | workload | server | CPU ns a message | ratio to the floor | client's CPU ns \
-             | messages/s | |\n|---|---|---|---|---|---|---|\n",
+             | workload | server | CPU ns a message | ratio to the floor | to the one without TLS \
+             | client's CPU ns | messages/s | |\n|---|---|---|---|---|---|---|---|\n",
             cpu::machine(),
             options.rounds,
             options.seconds
         );
-        Self { servers, markdown, json: Vec::new() }
+        Self { markdown, json: Vec::new() }
     }
 
-    fn add(&mut self, row: &Row, runs: &[Vec<Run>]) -> Result<(), Box<dyn Error>> {
-        let floor = &runs[0];
-        for (name, runs) in self.servers.iter().zip(runs) {
+    fn add(
+        &mut self,
+        row: &Row,
+        servers: &[&Server],
+        runs: &[Vec<Run>],
+    ) -> Result<(), Box<dyn Error>> {
+        let (floor, plain_floor) = (&runs[0], row.is_secure().then(|| &runs[1]));
+        for (Server { name, .. }, runs) in servers.iter().zip(runs) {
             let of =
                 |figure: fn(&Run) -> f64| Summary::of(runs.iter().map(figure)).ok_or("no runs");
-            let ratios = runs.iter().zip(floor).map(|(run, floor)| run.server / floor.server);
-            let ratio = Summary::of(ratios).ok_or("no runs")?;
+            let ratio = |floor: &[Run]| {
+                let ratios = runs.iter().zip(floor).map(|(run, floor)| run.server / floor.server);
+                Summary::of(ratios).map(|ratio| ratio.show(3))
+            };
             let bound = runs.iter().filter(|run| run.client_bound).count();
             let note = if bound > 0 { format!("client-bound in {bound}") } else { String::new() };
             let _ = writeln!(
                 self.markdown,
-                "| {} | {name} | {} | {} | {:.0} | {:.0} | {note} |",
+                "| {} | {name} | {} | {} | {} | {:.0} | {:.0} | {note} |",
                 row.title,
                 of(|run| run.server)?.show(if row.work == Work::Idle { 0 } else { 1 }),
-                ratio.show(3),
+                ratio(floor).ok_or("no runs")?,
+                plain_floor.and_then(|floor| ratio(floor)).unwrap_or_default(),
                 of(|run| run.client)?.median,
                 of(|run| run.messages_per_s)?.median,
             );
@@ -292,29 +293,48 @@ impl Report {
 mod tests {
     use super::*;
 
-    #[test]
-    fn ports_are_found_in_what_servers_print() {
-        assert_eq!(find_port("listening on ws://127.0.0.1:9001 (backend epoll)"), Some(9001));
-        assert_eq!(find_port("listening on 127.0.0.1:43210"), Some(43210));
-        assert_eq!(find_port("ready"), None);
-        assert_eq!(find_port("time 12:00 nothing: here"), None);
-    }
-
-    #[test]
-    fn servers_are_names_and_commands() {
-        let server = parse_server("peer=./peer --app {app}").unwrap();
-        assert_eq!((server.name.as_str(), server.command.len()), ("peer", 3));
-        assert!(parse_server("peer").is_err() && parse_server("peer=").is_err());
-        assert!(!server.is_floor());
+    fn filled_in(command: &str, row: &str, certificate: &Certificate) -> Vec<String> {
+        let row = find_row(row).unwrap();
+        command.split(' ').map(|word| fill_in(word, row, certificate)).collect()
     }
 
     #[test]
     fn a_floor_is_told_how_long_frames_are() {
-        let server = parse_server("other=./other {app} --frame-bytes={frame-bytes}").unwrap();
-        assert!(server.is_floor());
-        let command = server.command(find_row("echo-32").unwrap());
+        let command = "./other {app} --frame-bytes={frame-bytes}";
+        assert!(is_floor(&servers::parse(&format!("other={command}")).unwrap()));
+        assert!(!is_floor(&servers::parse("peer=./peer --app {app}").unwrap()));
+        let words = filled_in(command, "echo-32", &Certificate::new().unwrap());
         // Two bytes of header, four of masking key.
-        assert!(command.get_args().eq(["echo", "--frame-bytes=38"]));
+        assert_eq!(words, ["./other", "echo", "--frame-bytes=38"]);
+    }
+
+    #[test]
+    fn who_asks_for_a_certificate_gets_one() {
+        let command = "./other --cert {cert} --key {key}";
+        let server = servers::parse(&format!("other={command}")).unwrap();
+        assert!(is_secure(&server) && !is_floor(&server));
+        let certificate = Certificate::new().unwrap();
+        let words = filled_in(command, "wss-32", &certificate);
+        let files = [certificate.chain(), certificate.key()].map(|file| file.display().to_string());
+        assert_eq!(words, ["./other", "--cert", &files[0], "--key", &files[1]]);
+    }
+
+    #[test]
+    fn a_row_has_its_floors_and_those_that_speak_as_it_does() {
+        let server = |text| servers::parse(text).unwrap();
+        let bench = Bench {
+            folder: PathBuf::new(),
+            certificate: Certificate::new().unwrap(),
+            floor: server("floor=./floor"),
+            floor_tls: server("floor-tls=./floor-tls {cert} {key}"),
+            servers: vec![server("ws=./server"), server("wss=./server {cert} {key}")],
+        };
+        let names = |row| {
+            let servers = bench.servers(find_row(row).unwrap());
+            servers.into_iter().map(|server| server.name.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(names("echo-32"), ["floor", "ws"]);
+        assert_eq!(names("wss-32"), ["floor-tls", "floor", "wss"]);
     }
 
     #[test]

@@ -186,6 +186,8 @@ impl<P: Port> Connection<P> {
         loop {
             let sent = match bytes {
                 Outgoing::Block(bytes) => self.stream.write(bytes),
+                // The kernel has a shorter way for one.
+                Outgoing::Parts([part]) => self.stream.write(part),
                 Outgoing::Parts(parts) => self.stream.write_vectored(parts),
                 Outgoing::Shared(bytes) => self.stream.write(bytes),
                 Outgoing::Deferred(block) => self.stream.write(block.bytes()),

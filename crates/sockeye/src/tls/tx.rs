@@ -46,8 +46,16 @@ impl<T: Tx> TlsTx<'_, T> {
     fn gather(&mut self, id: ConnId, parts: &[IoSlice<'_>]) -> Result<(), Fault> {
         let mut gathered = mem::take(&mut self.tls.gathered);
         gathered.clear();
-        for part in parts {
+        let records = |len: usize| len.div_ceil(RECORD_BYTES_MAX);
+        for (n, part) in parts.iter().enumerate() {
             let mut part = &part[..];
+            let is_last = n + 1 == parts.len();
+            // Such as a header before a payload of full records: it goes alone, since there are no
+            // fewer records if the payload is copied to where it is.
+            if is_last && records(gathered.len() + part.len()) > records(part.len()) {
+                self.seal_all(id, &gathered)?;
+                gathered.clear();
+            }
             if !gathered.is_empty() {
                 let (more, rest) = part.split_at(part.len().min(RECORD_BYTES_MAX - gathered.len()));
                 gathered.extend_from_slice(more);

@@ -2,18 +2,28 @@
 //! it is never the bottleneck for long. Prints one line of JSON.
 
 use std::error::Error;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
-use sockeye_benches::rows::{Row, Work};
+use sockeye_benches::rows::{Carrier, Row, Work};
+use sockeye_benches::tls::{self, ClientSession};
 use sockeye_benches::{cpu, frames, rows};
 
-const RECEIVE_BYTES: usize = 512 << 10;
+use connection::{Connection, News, Shared};
+
+mod connection;
+
+/// rustls allocates for each record.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Source addresses that short-lived connections take in turn: each has its own ports.
 const SOURCES: u32 = 100;
 /// Connections that open at the same time.
@@ -40,6 +50,9 @@ struct Options {
     /// Compare every answer with what was sent, not its length alone
     #[arg(long)]
     verify: bool,
+    /// Leave TLS out, in a row that has it
+    #[arg(long)]
+    plain: bool,
 }
 
 fn find_row(name: &str) -> Result<&'static Row, String> {
@@ -49,30 +62,20 @@ fn find_row(name: &str) -> Result<&'static Row, String> {
     })
 }
 
-#[derive(Debug)]
-struct Connection {
-    stream: TcpStream,
-    open: bool,
-    /// Bytes that have come of the answers to one write.
-    received: usize,
-    /// Writes to be made, and the bytes of the first that have left.
-    to_write: usize,
-    written: usize,
-}
-
 struct Load {
     row: &'static Row,
     server: SocketAddr,
+    /// What each connection's TLS begins with.
+    tls: Option<Arc<ClientConfig>>,
     poll: Poll,
     connections: Vec<Connection>,
-    buffer: Vec<u8>,
-    question: Vec<u8>,
-    answer: Vec<u8>,
-    verify: bool,
+    shared: Shared,
     /// Connections that are open, and, in a broadcast, that have all of the batch under way.
     open: usize,
     served: usize,
     messages: u64,
+    /// Connections that have opened with an earlier one's TLS session.
+    resumed: u64,
     /// Connections begun so far.
     begun: u32,
 }
@@ -90,6 +93,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let before = Sample::take(&load, options.server)?;
     load.run(options.seconds)?;
     let after = Sample::take(&load, options.server)?;
+    if load.resumes() && after.resumed - before.resumed != after.messages - before.messages {
+        return Err("the server does not resume every TLS session".into());
+    }
     println!("{}", before.until(&after));
     Ok(())
 }
@@ -99,6 +105,7 @@ struct Sample {
     server_ns: u64,
     client_ns: u64,
     messages: u64,
+    resumed: u64,
 }
 
 impl Sample {
@@ -108,6 +115,7 @@ impl Sample {
             client_ns: cpu::process_ns(std::process::id())?,
             time: Instant::now(),
             messages: load.messages,
+            resumed: load.resumed,
         })
     }
 
@@ -125,20 +133,28 @@ impl Load {
     fn new(options: &Options) -> Result<Self, Box<dyn Error>> {
         let row = options.row;
         let payload = frames::payload(row.kind, row.bytes);
+        let question = frames::client_frame(row.kind, &payload).repeat(row.frames);
+        let answer = frames::server_frame(row.kind, &payload).repeat(row.frames);
+        let resumes = row.carrier == Carrier::TlsResumed;
+        let secure = row.is_secure() && !options.plain;
         Ok(Self {
             row,
             server: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), options.port),
             poll: Poll::new()?,
             connections: Vec::new(),
-            buffer: vec![0; RECEIVE_BYTES],
-            question: frames::client_frame(row.kind, &payload).repeat(row.frames),
-            answer: frames::server_frame(row.kind, &payload).repeat(row.frames),
-            verify: options.verify,
+            shared: Shared::new(question, answer, options.verify),
+            tls: secure.then(|| tls::client_config(resumes)).transpose()?,
             open: 0,
             served: 0,
             messages: 0,
+            resumed: 0,
             begun: 0,
         })
+    }
+
+    /// Whether each connection goes on with an earlier one's TLS session.
+    fn resumes(&self) -> bool {
+        self.tls.is_some() && self.row.carrier == Carrier::TlsResumed
     }
 
     fn connect(&mut self, at: usize) -> Result<(), Box<dyn Error>> {
@@ -159,7 +175,8 @@ impl Load {
         let mut stream = TcpStream::from_std(socket.into());
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(at), interest)?;
-        let connection = Connection { stream, open: false, received: 0, to_write: 0, written: 0 };
+        let session = self.tls.clone().map(ClientSession::connect).transpose()?;
+        let connection = Connection::new(stream, session.map(Box::new));
         if at == self.connections.len() {
             self.connections.push(connection);
         } else {
@@ -187,15 +204,11 @@ impl Load {
     fn start(&mut self) -> Result<(), Box<dyn Error>> {
         match self.row.work {
             Work::Echo => {
-                for at in 0..self.connections.len() {
-                    self.connections[at].to_write = self.row.in_flight;
-                    self.write(at)?;
+                for connection in &mut self.connections {
+                    connection.ask(self.row.in_flight, &mut self.shared)?;
                 }
             }
-            Work::Broadcast => {
-                self.connections[0].to_write = 1;
-                self.write(0)?;
-            }
+            Work::Broadcast => self.connections[0].ask(1, &mut self.shared)?,
             Work::Accept => {
                 for at in 0..self.row.connections {
                     self.connect(at)?;
@@ -229,13 +242,13 @@ impl Load {
         }
         for event in &events {
             let at = event.token().0;
-            if !self.connections[at].open && event.is_writable() && !event.is_readable() {
-                // Connected: the request goes out in one piece.
-                self.connections[at].stream.write_all(frames::REQUEST)?;
-                continue;
-            }
+            let connection = &mut self.connections[at];
             if event.is_writable() {
-                self.write(at)?;
+                if connection.is_connecting() {
+                    connection.begin(&mut self.shared)?;
+                    continue;
+                }
+                connection.write(&mut self.shared)?;
             }
             if event.is_readable() {
                 self.receive(at)?;
@@ -244,82 +257,37 @@ impl Load {
         Ok(())
     }
 
-    fn write(&mut self, at: usize) -> Result<(), Box<dyn Error>> {
-        let connection = &mut self.connections[at];
-        while connection.to_write > 0 {
-            match connection.stream.write(&self.question[connection.written..]) {
-                Ok(len) => connection.written += len,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-            if connection.written == self.question.len() {
-                connection.written = 0;
-                connection.to_write -= 1;
-            }
-        }
-        Ok(())
-    }
-
     fn receive(&mut self, at: usize) -> Result<(), Box<dyn Error>> {
         loop {
-            let len = match self.connections[at].stream.read(&mut self.buffer) {
-                Ok(0) => return Err("the server closed a connection".into()),
-                Ok(len) => len,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error.into()),
-            };
-            let from = if self.connections[at].open { 0 } else { self.handle_open(at, len)? };
-            if from == len && self.row.work == Work::Accept {
-                return Ok(());
-            }
-            self.handle_answer(at, from, len)?;
-            if len < self.buffer.len() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// The server's 101, which must come in one piece.
-    fn handle_open(&mut self, at: usize, len: usize) -> Result<usize, Box<dyn Error>> {
-        let head = &self.buffer[..len];
-        let end = frames::head_len(head).filter(|_| head.starts_with(b"HTTP/1.1 101 "));
-        let end = end.ok_or("the server did not accept the handshake")?;
-        self.connections[at].open = true;
-        self.open += 1;
-        if self.row.work == Work::Accept {
-            // Closed by being replaced.
-            self.messages += 1;
-            self.connect(at)?;
-        }
-        Ok(end)
-    }
-
-    fn handle_answer(&mut self, at: usize, from: usize, to: usize) -> Result<(), Box<dyn Error>> {
-        let connection = &mut self.connections[at];
-        let mut bytes = &self.buffer[from..to];
-        while !bytes.is_empty() {
-            let expected = &self.answer[connection.received..];
-            let (part, rest) = bytes.split_at(expected.len().min(bytes.len()));
-            if self.verify && part != &expected[..part.len()] {
-                return Err("an answer is not what was sent".into());
-            }
-            bytes = rest;
-            connection.received += part.len();
-            if connection.received == self.answer.len() {
-                connection.received = 0;
-                self.messages += self.row.frames as u64;
-                match self.row.work {
-                    Work::Echo => connection.to_write += 1,
-                    _ => self.served += 1,
+            let mut news = News::default();
+            let more = self.connections[at].receive(&mut self.shared, &mut news)?;
+            if news.opened {
+                self.open += 1;
+                if self.row.work == Work::Accept {
+                    // Closed by being replaced.
+                    self.messages += 1;
+                    self.resumed += u64::from(self.connections[at].is_resumed());
+                    return self.connect(at);
                 }
             }
+            self.handle_answers(at, news.answered)?;
+            if !more {
+                return Ok(());
+            }
         }
-        if self.row.work == Work::Broadcast && self.served == self.connections.len() {
+    }
+
+    fn handle_answers(&mut self, at: usize, answered: usize) -> Result<(), Box<dyn Error>> {
+        self.messages += (answered * self.row.frames) as u64;
+        if self.row.work != Work::Broadcast {
+            return self.connections[at].ask(answered, &mut self.shared);
+        }
+        self.served += answered;
+        if self.served == self.connections.len() {
             self.served = 0;
-            self.connections[0].to_write = 1;
-            return self.write(0);
+            self.connections[0].ask(1, &mut self.shared)?;
         }
-        self.write(at)
+        Ok(())
     }
 
     /// The memory that connections cost the server: what it takes however many there are, such as
