@@ -8,6 +8,7 @@ use sockeye::{ClientAuth, Handle, TlsConfig, TlsVersion};
 
 /// All of them; without a certificate there is no TLS.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "TLS")]
 pub(crate) struct TlsOptions {
     /// A PEM file with a certificate and its chain; with more than one, clients choose by name
     #[arg(long = "tls-cert", value_name = "FILE", requires = "keys")]
