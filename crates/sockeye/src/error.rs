@@ -149,7 +149,8 @@ pub enum Sent {
     /// It leaves, with everything else of this turn.
     Queued {
         /// The bytes, it included, that wait for this connection now. What the kernel takes at the
-        /// end of the turn counts until then.
+        /// end of the turn counts until then; up to 16 KiB of an earlier callback's that are to
+        /// leave within the turn do not.
         backlog_bytes: usize,
     },
     /// With it the connection's backlog would be over

@@ -41,7 +41,8 @@ pub trait Handler: Sized + 'static {
     }
 
     /// The backlog was above [`backlog_low_bytes`](crate::Config::backlog_low_bytes) and has fallen
-    /// to it: a sender that held back may go on.
+    /// to it: a sender that held back may go on. It may come on a connection that is closing, whose
+    /// close frame waited behind the backlog; there a send says [`Sent::Closed`](crate::Sent).
     fn drained(&mut self, ctx: &mut Ctx<'_, Self>) {
         let _ = ctx;
     }
