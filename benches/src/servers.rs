@@ -1,7 +1,8 @@
 //! Servers that are measured: commands, and the processes that they become.
 
 use std::error::Error;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use crate::cpu;
@@ -55,20 +56,37 @@ impl Server {
     pub fn start(&self, word: impl Fn(&str) -> String) -> Result<Running, Box<dyn Error>> {
         let mut words = self.command.iter().map(|text| word(text));
         let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(words);
         cpu::pin(SERVER_PROCESSOR)?;
-        let child = command.spawn();
+        let running = Running::start(&mut command);
         cpu::pin(CLIENT_PROCESSOR)?;
-        let mut running = Running { child: child?, port: 0 };
+        running
+    }
+}
+
+impl Running {
+    /// Starts a server where the caller runs, and waits until it says where it listens.
+    ///
+    /// # Errors
+    /// It cannot be started, or ends without a word.
+    pub fn start(command: &mut Command) -> Result<Self, Box<dyn Error>> {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut running = Self { child, port: 0 };
         let stdout = running.child.stdout.take().ok_or("no stdout")?;
         let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
         let port = lines.find_map(|line| find_port(&line));
         running.port = port.ok_or("it ended without saying where it listens")?;
         Ok(running)
     }
-}
 
-impl Running {
+    /// A connection to it.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn connect(&self) -> io::Result<TcpStream> {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))
+    }
+
     /// Its process.
     pub fn id(&self) -> u32 {
         self.child.id()

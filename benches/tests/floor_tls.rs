@@ -1,8 +1,8 @@
 //! The floor of wss moves the bytes that it is there to move, under TLS.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 use sockeye_benches::certificate::Certificate;
 use sockeye_benches::frames::{ANSWER, REQUEST};
+use sockeye_benches::servers::Running;
 use sockeye_benches::tls::{NAME, client_config};
 
 /// Longer than this nothing takes that works.
@@ -19,23 +20,13 @@ type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// A floor, ended with its test.
 struct Floor {
-    process: Child,
-    address: SocketAddr,
+    running: Running,
     _certificate: Certificate,
-}
-
-impl Drop for Floor {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 fn command(certificate: &Certificate) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_floor-tls"));
     command.arg("--tls-cert").arg(certificate.chain()).arg("--tls-key").arg(certificate.key());
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
     command
 }
 
@@ -43,16 +34,12 @@ impl Floor {
     fn start(frame_bytes: usize) -> Self {
         let certificate = Certificate::new().unwrap();
         let mut command = command(&certificate);
-        let mut process =
-            command.args(["--frame-bytes", &frame_bytes.to_string()]).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.strip_prefix("listening on ").unwrap().trim().parse().unwrap();
-        Self { process, address, _certificate: certificate }
+        command.args(["--frame-bytes", &frame_bytes.to_string()]);
+        Self { running: Running::start(&mut command).unwrap(), _certificate: certificate }
     }
 
     fn connect(&self, config: &Arc<ClientConfig>) -> Stream {
-        let socket = TcpStream::connect(self.address).unwrap();
+        let socket = self.running.connect().unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         let name = ServerName::try_from(NAME).unwrap();
@@ -164,7 +151,7 @@ fn a_peer_that_leaves_harms_nobody() {
 #[test]
 fn one_that_does_not_speak_tls_is_let_go() {
     let (floor, config) = (Floor::start(38), once());
-    let mut plain = TcpStream::connect(floor.address).unwrap();
+    let mut plain = floor.running.connect().unwrap();
     plain.set_read_timeout(Some(PATIENCE)).unwrap();
     plain.write_all(REQUEST).unwrap();
     let mut rest = Vec::new();

@@ -1,53 +1,37 @@
 //! The floors move the bytes that they are there to move: a bound that loses some is none.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
 use sockeye_benches::frames::{ANSWER, REQUEST};
+use sockeye_benches::servers::Running;
 
 const EPOLL: &str = env!("CARGO_BIN_EXE_floor");
 const IO_URING: &str = env!("CARGO_BIN_EXE_floor-uring");
 /// Longer than this nothing takes that works.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A floor, ended with its test.
-struct Floor {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Drop for Floor {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+struct Floor(Running);
 
 impl Floor {
     /// `None` where a container forbids io_uring, or the kernel is old. `SOCKEYE_REQUIRE_IO_URING`
     /// makes a failure of that.
     fn start(program: &str, arguments: &str) -> Option<Self> {
-        let mut command = Command::new(program);
-        command.args(arguments.split_whitespace()).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let Some(address) = line.strip_prefix("listening on ") else {
-            let ended = process.wait().unwrap();
-            let required = std::env::var_os("SOCKEYE_REQUIRE_IO_URING").is_some();
-            assert!(program == IO_URING && !required, "{program}: {ended}");
-            eprintln!("not tested: {program}: {ended}");
-            return None;
-        };
-        let address = address.trim().parse().unwrap();
-        Some(Self { process, address })
+        match Running::start(Command::new(program).args(arguments.split_whitespace())) {
+            Ok(running) => Some(Self(running)),
+            Err(error) => {
+                let required = std::env::var_os("SOCKEYE_REQUIRE_IO_URING").is_some();
+                assert!(program == IO_URING && !required, "{program}: {error}");
+                eprintln!("not tested: {program}: {error}");
+                None
+            }
+        }
     }
 
     fn connect(&self) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).unwrap();
+        let mut stream = self.0.connect().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(REQUEST).unwrap();

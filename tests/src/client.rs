@@ -22,6 +22,19 @@ const READ_BYTES: usize = 64 << 10;
 /// How long the server may be silent.
 const READ_TIMEOUT: Duration = crate::PATIENCE;
 
+/// Both sides keep their windows, as large as they can be, and compress from so many bytes on.
+pub const fn takeover(compress_bytes_min: usize) -> DeflateConfig {
+    DeflateConfig {
+        server_context_takeover: true,
+        client_context_takeover: true,
+        server_max_window_bits: 15,
+        client_max_window_bits: 15,
+        level: 6,
+        memory_level: 8,
+        compress_bytes_min,
+    }
+}
+
 /// What a client sends compressed messages with.
 struct Compression {
     deflate: Deflate,

@@ -11,6 +11,7 @@ pub mod peer;
 mod replay;
 pub mod rig;
 pub mod tls;
+pub mod wss;
 
 use std::time::Duration;
 

@@ -5,7 +5,5 @@
 mod faults;
 #[path = "tls/handshakes.rs"]
 mod handshakes;
-#[path = "tls/peer.rs"]
-mod peer;
 #[path = "tls/reload.rs"]
 mod reload;

@@ -2,10 +2,6 @@
 //! but for what the C code of the ciphers takes. The numbers are in docs/TLS.md; `--nocapture`
 //! prints them.
 
-#[path = "tls/peer.rs"]
-#[allow(dead_code, reason = "the other tests of TLS use all of it")]
-mod peer;
-
 use std::io::{Read, Write};
 use std::sync::Arc;
 
@@ -15,9 +11,8 @@ use sockeye::{Config, Ctx, Handler, Message, Running, Server};
 use sockeye_tests::peer::{BINARY, masked};
 use sockeye_tests::rig::backend;
 use sockeye_tests::tls::{authority, config};
+use sockeye_tests::wss::Wss;
 use tikv_jemalloc_ctl::thread;
-
-use peer::Wss;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -8,7 +8,7 @@
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,8 +18,7 @@ use mio::{Events, Interest, Poll, Registry, Token};
 use crate::outbuf::Block;
 use crate::slots::ConnId;
 use crate::sockets::{
-    self, DEFERRED_BYTES_MAX, Deferral, Deferred, Listener, Outgoing, Port, SocketTx, TcpStream,
-    flag,
+    self, DEFERRED_BYTES_MAX, Deferred, Listener, Outgoing, Port, SocketTx, TcpStream, flag,
 };
 use crate::{Config, Counters, Driver, Sink, Waker};
 
@@ -41,8 +40,6 @@ pub struct Epoll {
     /// Connections to look at in this turn; the list itself is kept between turns.
     due: Vec<ConnId>,
     waker: Arc<mio::Waker>,
-    /// Sends that are done, for their memory.
-    sent: Vec<Deferral>,
     tx: EpollTx,
 }
 
@@ -96,13 +93,12 @@ impl Port for EpollPort {
     #[inline]
     fn defer(&mut self, id: ConnId, connection: &mut Connection, bytes: &mut Outgoing<'_>) -> bool {
         let place = usize::from(connection.state.deferred);
-        let is_new = place == 0;
-        let has_room = !is_new || self.deferred.len() < DEFERRED_SENDS_MAX;
+        let has_room = place > 0 || self.deferred.len() < DEFERRED_SENDS_MAX;
         let len = self.deferred.len_at(place) + bytes.len();
         if !self.defers || !has_room || len > DEFERRED_BYTES_MAX {
             return false;
         }
-        let place = self.deferred.push(place, id, connection.stream.as_raw_fd(), bytes);
+        let place = self.deferred.push(place, id, (), bytes);
         connection.state.deferred = place as u8;
         true
     }
@@ -110,6 +106,11 @@ impl Port for EpollPort {
     #[inline]
     fn take_deferred(&mut self, connection: &mut Connection) -> Option<Block> {
         self.deferred.take(mem::take(&mut connection.state.deferred).into())
+    }
+
+    #[inline]
+    fn reuse(&mut self, block: Block) {
+        self.deferred.reuse(block);
     }
 }
 
@@ -128,7 +129,6 @@ impl Epoll {
             receive_buffer: vec![0; config.receive_buffer_bytes.max(1)].into_boxed_slice(),
             due: Vec::new(),
             waker,
-            sent: Vec::new(),
             tx: SocketTx::new(
                 config,
                 EpollPort { registry, defers: false, deferred: Deferred::default() },
@@ -150,16 +150,10 @@ impl Epoll {
 
     #[inline(never)]
     fn send_deferred(&mut self) {
-        let mut sends = self.tx.port.deferred.take_all(mem::take(&mut self.sent));
-        for send in &mut sends {
-            let Some(block) = send.block.take() else { continue };
-            if let Some(connection) = self.tx.connections.get_mut(send.id) {
-                connection.state.deferred = 0;
-            }
-            self.tx.send_now(send.id, &Outgoing::Deferred(&block));
-            self.tx.port.deferred.reuse(block);
+        for at in 0..self.tx.port.deferred.len() {
+            self.tx.send_deferred(self.tx.port.deferred.id_at(at));
         }
-        self.sent = sends;
+        self.tx.port.deferred.clear();
     }
 
     fn handle_event<S: Sink<EpollTx>>(&mut self, what: Readiness, sink: &mut S) {

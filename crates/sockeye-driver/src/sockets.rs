@@ -78,6 +78,9 @@ pub trait Port: Sized {
 
     /// Gives back what it has taken over and not sent.
     fn take_deferred(&mut self, connection: &mut Connection<Self>) -> Option<Block>;
+
+    /// A block that it has given back was sent, and serves again.
+    fn reuse(&mut self, block: Block);
 }
 
 /// Bytes on their way out.
@@ -229,6 +232,7 @@ impl<P: Port> SocketTx<P> {
             return 0;
         } else if let Some(before) = self.port.take_deferred(connection) {
             self.send_now(id, &Outgoing::Deferred(&before));
+            self.port.reuse(before);
             return self.send(id, bytes);
         } else {
             self.send_now(id, &bytes);
@@ -237,7 +241,7 @@ impl<P: Port> SocketTx<P> {
     }
 
     /// Sends what the kernel takes, before which nothing waits, and keeps the rest.
-    pub(crate) fn send_now(&mut self, id: ConnId, bytes: &Outgoing<'_>) {
+    fn send_now(&mut self, id: ConnId, bytes: &Outgoing<'_>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         match connection.write(bytes) {
             Ok(sent) if sent < bytes.len() => self.keep(id, bytes, sent),
@@ -252,6 +256,7 @@ impl<P: Port> SocketTx<P> {
             && let Some(block) = self.port.take_deferred(connection)
         {
             self.send_now(id, &Outgoing::Deferred(&block));
+            self.port.reuse(block);
         }
     }
 

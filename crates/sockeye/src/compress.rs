@@ -213,12 +213,17 @@ impl<H: Handler> Ctx<'_, H> {
 impl<T: Tx, H: Handler> Call<'_, T, H> {
     /// A compressed message came in.
     #[inline(never)]
-    pub(crate) fn inflate(&mut self, kind: DataKind, payload: &[u8]) -> Option<Closed> {
+    pub(crate) fn inflate(
+        &mut self,
+        inflater: &mut Inflater,
+        kind: DataKind,
+        payload: &[u8],
+    ) -> Option<Closed> {
         if !self.link.connection.is_open() {
             return None; // nothing is handed out any more
         }
         let inflated = match self.link.compression() {
-            Some(compression) => compression.deflate.inflate(self.inflater, kind, payload),
+            Some(compression) => compression.deflate.inflate(inflater, kind, payload),
             None => Err(ProtocolError::ReservedBits),
         };
         let message = match inflated {
@@ -226,24 +231,21 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
             Err(error) => return Some(self.fail(error)),
         };
         self.core.stats.messages_received += 1;
-        let mut ctx = Ctx {
-            tx: &mut *self.tx,
-            cork: self.cork,
-            core: self.core,
-            link: self.link,
-            session: self.session,
-            id: self.id,
-        };
-        self.handler.message(&mut ctx, message);
+        let (handler, mut ctx) = self.ctx();
+        handler.message(&mut ctx, message);
         None
     }
 
     /// A piece of one, in streaming mode.
     #[inline(never)]
-    pub(crate) fn inflate_chunk(&mut self, mut chunk: Chunk<'_>) -> Option<Closed> {
+    pub(crate) fn inflate_chunk(
+        &mut self,
+        inflater: &mut Inflater,
+        mut chunk: Chunk<'_>,
+    ) -> Option<Closed> {
         while self.link.connection.is_open() {
             let inflated = match self.link.compression() {
-                Some(compression) => compression.deflate.inflate_chunk(self.inflater, &mut chunk),
+                Some(compression) => compression.deflate.inflate_chunk(inflater, &mut chunk),
                 None => Err(ProtocolError::ReservedBits),
             };
             let piece = match inflated {
@@ -252,15 +254,8 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
                 Err(error) => return Some(self.fail(error)),
             };
             self.core.stats.messages_received += 1;
-            let mut ctx = Ctx {
-                tx: &mut *self.tx,
-                cork: self.cork,
-                core: self.core,
-                link: self.link,
-                session: self.session,
-                id: self.id,
-            };
-            self.handler.chunk(&mut ctx, piece);
+            let (handler, mut ctx) = self.ctx();
+            handler.chunk(&mut ctx, piece);
         }
         None
     }

@@ -171,13 +171,18 @@ impl Link {
     }
 }
 
+/// What makes messages of bytes, for all connections of the shard.
+pub(crate) struct Decoding<'a> {
+    pub(crate) codec: &'a mut Codec,
+    pub(crate) inflater: &'a mut Inflater,
+}
+
 /// All that a callback needs, apart from the bytes it is about.
 pub(crate) struct Call<'a, T, H: Handler> {
     pub(crate) tx: &'a mut T,
     pub(crate) cork: &'a mut Cork,
     pub(crate) handler: &'a mut H,
     pub(crate) core: &'a mut Core,
-    pub(crate) inflater: &'a mut Inflater,
     pub(crate) link: &'a mut Link,
     pub(crate) session: &'a mut H::Session,
     pub(crate) id: ConnId,
@@ -188,49 +193,59 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
     /// the connection is over, if it is.
     pub(crate) fn receive(
         &mut self,
-        codec: &mut Codec,
+        mut decoding: Decoding<'_>,
         in_room: usize,
         input: &mut &mut [u8],
     ) -> Option<Closed> {
+        let decoding = &mut decoding;
         // One for all that came in: a panic ends the connection anyway.
         let received = panic::catch_unwind(AssertUnwindSafe(|| {
-            if in_room > 0 { self.event_in_room(codec, in_room) } else { self.events(codec, input) }
+            if in_room > 0 {
+                self.event_in_room(decoding, in_room)
+            } else {
+                self.events(decoding, input)
+            }
         }));
         received.unwrap_or_else(|panic| {
             self.handle_panic(&*panic);
-            self.receive_after_panic(codec, input)
+            self.receive_after_panic(decoding, input)
         })
     }
 
     /// The rest of what came in: no message is delivered any more, but the peer's close frame may
     /// be there, or the beginning of a frame.
     #[cold]
-    fn receive_after_panic(&mut self, codec: &mut Codec, input: &mut &mut [u8]) -> Option<Closed> {
-        let rest = panic::catch_unwind(AssertUnwindSafe(|| self.events(codec, input)));
+    fn receive_after_panic(
+        &mut self,
+        decoding: &mut Decoding<'_>,
+        input: &mut &mut [u8],
+    ) -> Option<Closed> {
+        let rest = panic::catch_unwind(AssertUnwindSafe(|| self.events(decoding, input)));
         rest.unwrap_or_else(|panic| {
             self.handle_panic(&*panic);
             None
         })
     }
 
-    fn events(&mut self, codec: &mut Codec, input: &mut &mut [u8]) -> Option<Closed> {
+    fn events(&mut self, decoding: &mut Decoding<'_>, input: &mut &mut [u8]) -> Option<Closed> {
         loop {
             let answer_at = self.cork.block.len();
-            let event = self.link.connection.receive(codec, input, &mut self.cork.block);
+            let event = self.link.connection.receive(decoding.codec, input, &mut self.cork.block);
             if matches!(event, Ok(None)) {
                 return None;
             }
-            if let Some(over) = self.handle(event, answer_at) {
+            if let Some(over) = self.handle(event, decoding.inflater, answer_at) {
                 return Some(over);
             }
         }
     }
 
     #[inline(never)]
-    fn event_in_room(&mut self, codec: &mut Codec, len: usize) -> Option<Closed> {
+    fn event_in_room(&mut self, decoding: &mut Decoding<'_>, len: usize) -> Option<Closed> {
         let answer_at = self.cork.block.len();
-        let event = self.link.connection.receive_in_room(codec, len, &mut self.cork.block);
-        self.handle(event, answer_at)
+        let out = &mut self.cork.block;
+        let event = self.link.connection.receive_in_room(decoding.codec, len, out);
+        self.handle(event, decoding.inflater, answer_at)
     }
 
     /// Tells the author. `answer_at` is where the codec's own answer begins, if it wrote one.
@@ -238,6 +253,7 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
     fn handle(
         &mut self,
         event: Result<Option<Event<'_>>, ProtocolError>,
+        inflater: &mut Inflater,
         answer_at: usize,
     ) -> Option<Closed> {
         match event {
@@ -256,9 +272,9 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
                 }
             }
             Ok(Some(Event::Extension(kind, payload))) => {
-                return self.inflate(kind, payload);
+                return self.inflate(inflater, kind, payload);
             }
-            Ok(Some(Event::ExtensionChunk(chunk))) => return self.inflate_chunk(chunk),
+            Ok(Some(Event::ExtensionChunk(chunk))) => return self.inflate_chunk(inflater, chunk),
             Ok(Some(Event::Close(frame))) => {
                 self.cork.close_at = answer_at;
                 return Some(self.link.closed_by_peer(frame));
@@ -290,7 +306,7 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
     }
 
     #[inline]
-    fn ctx(&mut self) -> (&mut H, Ctx<'_, H>) {
+    pub(crate) fn ctx(&mut self) -> (&mut H, Ctx<'_, H>) {
         let ctx = Ctx {
             tx: &mut *self.tx,
             cork: self.cork,

@@ -20,7 +20,7 @@ use crate::ctx::{BACKLOG_REASON, Core, ShardCtx};
 use crate::error::Closed;
 use crate::handler::Handler;
 use crate::mailbox::{Handle, Mail, Mailbox};
-use crate::session::{Call, Cause, Cork, Session, Stage, log_panic};
+use crate::session::{Call, Cause, Cork, Decoding, Session, Stage, log_panic};
 use crate::timers::{Tick, Wheel};
 use crate::transport::Transport;
 use crate::upgrade::{self, Progress};
@@ -199,7 +199,7 @@ impl<H: Handler> Engine<H> {
         let mut cork = Cork::of(tx, id);
         let over = self
             .calling(tx, id, &mut cork)
-            .and_then(|(mut call, codec)| call.receive(codec, in_room, &mut bytes));
+            .and_then(|(mut call, decoding)| call.receive(decoding, in_room, &mut bytes));
         self.finish_callback(tx, id, cork, over);
     }
 
@@ -223,19 +223,18 @@ impl<H: Handler> Engine<H> {
         tx: &'a mut T,
         id: ConnId,
         cork: &'a mut Cork,
-    ) -> Option<(Call<'a, T, H>, &'a mut Codec)> {
+    ) -> Option<(Call<'a, T, H>, Decoding<'a>)> {
         let session = self.sessions.get_mut(id)?;
         let call = Call {
             tx,
             cork,
             handler: &mut self.handler,
             core: &mut self.core,
-            inflater: &mut self.inflater,
             link: &mut session.link,
             session: session.data.as_mut()?,
             id,
         };
-        Some((call, &mut self.codec))
+        Some((call, Decoding { codec: &mut self.codec, inflater: &mut self.inflater }))
     }
 
     /// After a callback: what it sent leaves, and what it did to the connection takes effect.
@@ -292,24 +291,23 @@ impl<H: Handler> Engine<H> {
             }
             Progress::Accepted { session: data, streaming, deflate } => {
                 session.data = Some(data);
-                let link = &mut session.link;
-                if deflate.is_some() {
-                    link.connection = Connection::new().allow_rsv1();
-                }
+                let mut connection = Connection::new();
                 if streaming {
-                    link.connection = mem::take(&mut link.connection).streaming();
+                    connection = connection.streaming();
                 }
                 if let Some(params) = deflate {
-                    link.start_compression(&params);
+                    connection = connection.allow_rsv1();
+                    session.link.start_compression(&params);
                 }
+                session.link.connection = connection;
                 self.core.stats.opened += 1;
                 self.core.stats.open += 1;
                 self.enter(id, Stage::Open);
                 let mut cork = Cork::with(out, tx, id);
-                let over = self.calling(tx, id, &mut cork).and_then(|(mut call, codec)| {
+                let over = self.calling(tx, id, &mut cork).and_then(|(mut call, decoding)| {
                     call.call(H::open);
                     // Frames that came with the request: all in one send with the answer.
-                    if bytes.is_empty() { None } else { call.receive(codec, 0, &mut bytes) }
+                    if bytes.is_empty() { None } else { call.receive(decoding, 0, &mut bytes) }
                 });
                 self.finish_callback(tx, id, cork, over);
             }

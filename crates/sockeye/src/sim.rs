@@ -18,6 +18,7 @@ use crate::mailbox::{Handle, Mailbox};
 use crate::shard::Shard;
 #[cfg(feature = "tls")]
 use crate::tls::{Current, Tls, TlsConfig};
+use crate::transport::Transport;
 
 /// A server with `count` shards that share an address of the network, as
 /// [`Server::build`](crate::Server::build) makes it on the system's.
@@ -32,13 +33,7 @@ pub fn build<H: Handler>(
     handler: impl Fn(usize) -> H,
 ) -> Result<(Handle, Vec<SimShard<H>>)> {
     let (handle, parts) = parts(net, address, config, count)?;
-    let shard = |(number, part): (usize, Part)| {
-        let Part { driver, listener, config } = part;
-        let (handler, handle) = (handler(number), handle.clone());
-        let shard = Shard::new(driver, listener, handler, config, handle, number as u16)?;
-        Ok(SimShard(Inner::Plain(Box::new(shard))))
-    };
-    let shards = parts.into_iter().enumerate().map(shard).collect::<Result<_>>()?;
+    let shards = shards(parts, &handle, handler, |driver, _| Ok(driver), Inner::Plain)?;
     Ok((handle, shards))
 }
 
@@ -57,14 +52,8 @@ pub fn build_tls<H: Handler>(
 ) -> Result<(Handle, Vec<SimShard<H>>)> {
     let (mut handle, parts) = parts(net, address, config, count)?;
     handle.tls = Some(Arc::new(Current::new(tls)?));
-    let shard = |(number, part): (usize, Part)| {
-        let Part { driver, listener, config } = part;
-        let (handler, handle) = (handler(number), handle.clone());
-        let driver = Tls::of(driver, &handle, &config)?;
-        let shard = Shard::new(driver, listener, handler, config, handle, number as u16)?;
-        Ok(SimShard(Inner::Tls(Box::new(shard))))
-    };
-    let shards = parts.into_iter().enumerate().map(shard).collect::<Result<_>>()?;
+    let secure = |driver, config: &Config| Tls::of(driver, &handle, config);
+    let shards = shards(parts, &handle, handler, secure, Inner::Tls)?;
     Ok((handle, shards))
 }
 
@@ -98,6 +87,23 @@ fn parts(
     let listeners = net.listen(address, count, config.listen_backlog as usize);
     let part = |(driver, listener)| Part { driver, listener, config: Arc::clone(&config) };
     Ok((handle, drivers.into_iter().zip(listeners).map(part).collect()))
+}
+
+fn shards<T: Transport<Listener = SimListener>, H: Handler>(
+    parts: Vec<Part>,
+    handle: &Handle,
+    handler: impl Fn(usize) -> H,
+    transport: impl Fn(SimDriver, &Config) -> Result<T>,
+    inner: impl Fn(Box<Shard<T, H>>) -> Inner<H>,
+) -> Result<Vec<SimShard<H>>> {
+    let shard = |(part, number): (Part, u16)| {
+        let Part { driver, listener, config } = part;
+        let transport = transport(driver, &config)?;
+        let handler = handler(usize::from(number));
+        let shard = Shard::new(transport, listener, handler, config, handle.clone(), number)?;
+        Ok(SimShard(inner(Box::new(shard))))
+    };
+    parts.into_iter().zip(0..).map(shard).collect()
 }
 
 /// A shard on the simulator.

@@ -4,9 +4,8 @@
 use std::io;
 use std::process::ExitCode;
 
-use sockeye_codec::deflate::DeflateConfig;
 use sockeye_codec::{Event, Limits};
-use sockeye_tests::client::{Client, ClientError};
+use sockeye_tests::client::{Client, ClientError, takeover};
 
 const USAGE: &str = "usage: sockeye-autobahn-client ws://HOST:PORT [AGENT]";
 const AGENT_DEFAULT: &str = "sockeye";
@@ -17,17 +16,6 @@ const LIMITS: Limits = Limits {
     frame_bytes_max: 64 << 20,
     fragments_per_message_max: 1 << 17,
     spare_bytes_max: 4 << 20,
-};
-
-/// All that the fuzzing server may ask for.
-const DEFLATE: DeflateConfig = DeflateConfig {
-    server_context_takeover: true,
-    client_context_takeover: true,
-    server_max_window_bits: 15,
-    client_max_window_bits: 15,
-    level: 6,
-    memory_level: 8,
-    compress_bytes_min: 0,
 };
 
 fn main() -> ExitCode {
@@ -62,7 +50,7 @@ fn run(server: &str, agent: &str) -> Result<(), String> {
     let mut timed_out: Vec<String> = Vec::new();
     for case in 1..=count {
         let url = format!("{server}/runCase?case={case}&agent={agent}");
-        let mut client = Client::connect_with(&url, &[], LIMITS, Some(DEFLATE))
+        let mut client = Client::connect_with(&url, &[], LIMITS, Some(takeover(0)))
             .map_err(|error| failed(&url, &error))?;
         match echo(&mut client) {
             Err(ClientError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -4,6 +4,7 @@
 use sockeye::{DeflateConfig, PreparedMessage, Upgrade};
 use sockeye_codec::deflate::{Compressor, Deflate, Inflater, negotiate};
 use sockeye_codec::{DataKind, Limits, Message, OpCode, Role};
+use sockeye_tests::client::takeover;
 use sockeye_tests::peer::{REQUEST, bytes_of, text_of};
 use sockeye_tests::rig::{Seen, Session, Setup};
 
@@ -13,15 +14,7 @@ use crate::world::{Id, World, frame, quiet, text};
 const MASKING_KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// A server that keeps contexts where the client lets it.
-const WILLING: DeflateConfig = DeflateConfig {
-    server_context_takeover: true,
-    client_context_takeover: true,
-    server_max_window_bits: 15,
-    client_max_window_bits: 15,
-    level: 6,
-    memory_level: 8,
-    compress_bytes_min: 64,
-};
+const WILLING: DeflateConfig = takeover(64);
 const TAKEOVER: &str = "; client_max_window_bits";
 const SHARED: &str = "; server_no_context_takeover; client_no_context_takeover";
 const SHARED_SMALL: &str = "; server_no_context_takeover; server_max_window_bits=9";

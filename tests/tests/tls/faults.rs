@@ -11,7 +11,7 @@ use sockeye_tests::peer::{REQUEST, TEXT, masked};
 use sockeye_tests::rig::Setup;
 use sockeye_tests::tls::{self, NAME, authority, config};
 
-use crate::peer::{Wss, tcp};
+use sockeye_tests::wss::{Wss, tcp};
 
 fn client() -> Arc<ClientConfig> {
     Arc::new(authority().client())

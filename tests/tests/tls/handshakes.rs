@@ -11,7 +11,7 @@ use sockeye::{ClientAuth, Closed, TlsConfig, TlsVersion};
 use sockeye_tests::rig::{Rig, Setup};
 use sockeye_tests::tls::{Authority, NAME, authority, config, config_of};
 
-use crate::peer::Wss;
+use sockeye_tests::wss::Wss;
 
 #[test]
 fn each_version_alone_and_both() {

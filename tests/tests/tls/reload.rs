@@ -8,7 +8,7 @@ use sockeye::{ClientAuth, TlsConfig};
 use sockeye_tests::rig::{Rig, Setup};
 use sockeye_tests::tls::{NAME, authority, config, config_of};
 
-use crate::peer::Wss;
+use sockeye_tests::wss::Wss;
 
 #[test]
 fn a_reload_is_for_new_connections() {

@@ -11,7 +11,7 @@ use super::net::SimNet;
 use super::socket::{SimListener, SimSocket};
 use crate::outbuf::Block;
 use crate::slots::ConnId;
-use crate::sockets::{self, DEFERRED_BYTES_MAX, Outgoing, Port, SocketTx, flag};
+use crate::sockets::{self, DEFERRED_BYTES_MAX, Deferred, Outgoing, Port, SocketTx, flag};
 
 /// The sending half of a [`SimDriver`](super::SimDriver).
 pub type SimTx = SocketTx<SimPort>;
@@ -23,8 +23,8 @@ pub struct SimPort {
     pub(super) net: SimNet,
     /// All connections, in the order in which they began; dead ones until the next turn.
     ids: Vec<ConnId>,
-    /// Those for which bytes have been taken over.
-    deferred: Vec<ConnId>,
+    /// Bytes for the next turn.
+    deferred: Deferred,
 }
 
 /// What the simulator has been told to look out for.
@@ -32,8 +32,8 @@ pub struct SimPort {
 pub struct State {
     receiving: bool,
     awaiting_room: bool,
-    /// Bytes for the next turn.
-    deferred: Vec<u8>,
+    /// Where its deferred bytes are in the port's.
+    deferred: usize,
 }
 
 impl Port for SimPort {
@@ -68,22 +68,23 @@ impl Port for SimPort {
     fn unlisten(&mut self, _listener: &SimListener) {}
 
     fn defer(&mut self, id: ConnId, to: &mut Connection, bytes: &mut Outgoing<'_>) -> bool {
-        let before = &mut to.state.deferred;
+        let place = to.state.deferred;
+        let len = self.deferred.len_at(place) + bytes.len();
         let mut net = self.net.net();
         let chance = net.faults.deferred_sends;
-        if before.len() + bytes.len() > DEFERRED_BYTES_MAX || !net.random.chance(chance) {
+        if len > DEFERRED_BYTES_MAX || !net.random.chance(chance) {
             return false;
         }
-        if before.is_empty() {
-            self.deferred.push(id);
-        }
-        bytes.copy_to(before);
+        to.state.deferred = self.deferred.push(place, id, (), bytes);
         true
     }
 
     fn take_deferred(&mut self, connection: &mut Connection) -> Option<Block> {
-        let bytes = mem::take(&mut connection.state.deferred);
-        (!bytes.is_empty()).then_some(Block::Owned(bytes))
+        self.deferred.take(mem::take(&mut connection.state.deferred))
+    }
+
+    fn reuse(&mut self, block: Block) {
+        self.deferred.reuse(block);
     }
 }
 
@@ -111,7 +112,8 @@ impl Connection {
 impl SimTx {
     pub(super) fn on(net: SimNet, config: crate::Config) -> Self {
         let now = net.now();
-        let mut tx = Self::new(config, SimPort { net, ids: Vec::new(), deferred: Vec::new() });
+        let mut tx =
+            Self::new(config, SimPort { net, ids: Vec::new(), deferred: Deferred::default() });
         tx.now = now;
         tx
     }
@@ -143,9 +145,10 @@ impl SimTx {
 
     /// Sends what the last turn has left to this one.
     pub(super) fn send_all_deferred(&mut self) {
-        for id in mem::take(&mut self.port.deferred) {
-            self.send_deferred(id);
+        for at in 0..self.port.deferred.len() {
+            self.send_deferred(self.port.deferred.id_at(at));
         }
+        self.port.deferred.clear();
     }
 
     /// All there is to do now, in any order. Some of it is put off: completions come late.

@@ -1,7 +1,6 @@
 //! Sends that were put off to leave together, and the blocks that they use in turn.
 
 use std::mem;
-use std::os::fd::RawFd;
 
 use super::Outgoing;
 use crate::outbuf::Block;
@@ -13,24 +12,31 @@ pub(crate) const DEFERRED_BYTES_MAX: usize = 16 << 10;
 /// Blocks kept for later sends.
 const SPARE_BLOCKS_MAX: usize = 1024;
 
-/// A send that waits to leave with others.
+/// A send that waits to leave with others. `by` is what the backend sends it by, where that is not
+/// the connection.
 #[derive(Debug)]
-pub(crate) struct Deferral {
+pub(crate) struct Deferral<B> {
     pub(crate) id: ConnId,
-    pub(crate) fd: RawFd,
+    pub(crate) by: B,
     /// `None`: it was taken back.
     pub(crate) block: Option<Block>,
 }
 
 /// The sends of all connections. A connection remembers the place of its own: counted from 1, and 0
 /// if nothing is deferred for it.
-#[derive(Debug, Default)]
-pub(crate) struct Deferred {
-    sends: Vec<Deferral>,
+#[derive(Debug)]
+pub(crate) struct Deferred<B = ()> {
+    sends: Vec<Deferral<B>>,
     spare: Vec<Vec<u8>>,
 }
 
-impl Deferred {
+impl<B> Default for Deferred<B> {
+    fn default() -> Self {
+        Self { sends: Vec::new(), spare: Vec::new() }
+    }
+}
+
+impl<B> Deferred<B> {
     pub(crate) const fn len(&self) -> usize {
         self.sends.len()
     }
@@ -54,7 +60,7 @@ impl Deferred {
         &mut self,
         place: usize,
         id: ConnId,
-        fd: RawFd,
+        by: B,
         bytes: &mut Outgoing<'_>,
     ) -> usize {
         if self.len_at(place) > 0 {
@@ -70,7 +76,7 @@ impl Deferred {
                 Block::Owned(own)
             }
         };
-        self.sends.push(Deferral { id, fd, block: Some(block) });
+        self.sends.push(Deferral { id, by, block: Some(block) });
         self.sends.len()
     }
 
@@ -93,9 +99,19 @@ impl Deferred {
         self.sends.get_mut(at)?.block.take()
     }
 
+    /// Whose a send is, by its number from 0.
+    pub(crate) fn id_at(&self, at: usize) -> ConnId {
+        self.sends[at].id
+    }
+
+    /// All have been sent.
+    pub(crate) fn clear(&mut self) {
+        self.sends.clear();
+    }
+
     /// All that waits, to be sent; what is deferred from now on is the next batch's. `done` is an
     /// earlier batch, for its memory.
-    pub(crate) fn take_all(&mut self, mut done: Vec<Deferral>) -> Vec<Deferral> {
+    pub(crate) fn take_all(&mut self, mut done: Vec<Deferral<B>>) -> Vec<Deferral<B>> {
         done.clear();
         mem::replace(&mut self.sends, done)
     }

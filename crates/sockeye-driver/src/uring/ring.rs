@@ -76,9 +76,9 @@ pub struct Ring {
     pub(super) queues: Queues,
     /// See [`Ring::event_fd`].
     pub(super) events: OnceCell<OwnedFd>,
-    pub(super) deferred: Deferred,
+    pub(super) deferred: Deferred<RawFd>,
     /// The sends of the last turn, done.
-    pub(super) sent: Vec<Deferral>,
+    pub(super) sent: Vec<Deferral<RawFd>>,
     pub(super) zero_copy: ZeroCopy,
     /// Connections to receive for, anew, once buffers were put back.
     pub(super) unarmed: Vec<ConnId>,
@@ -344,6 +344,10 @@ impl Port for Ring {
 
     fn take_deferred(&mut self, connection: &mut Connection) -> Option<Block> {
         self.deferred.take(mem::take(&mut connection.state.deferred) as usize)
+    }
+
+    fn reuse(&mut self, block: Block) {
+        self.deferred.reuse(block);
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::mem;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -145,7 +146,7 @@ impl Ring {
 
     fn send_and_wait(
         &mut self,
-        sends: &mut [Deferral],
+        sends: &mut [Deferral<RawFd>],
         timeout: Option<Duration>,
         happened: &mut Vec<Completion>,
         unsent: &mut Vec<Unsent>,
@@ -157,7 +158,7 @@ impl Ring {
                 continue;
             }
             let bytes = block.bytes();
-            let entry = opcode::Send::new(Fd(send.fd), bytes.as_ptr(), bytes.len() as u32)
+            let entry = opcode::Send::new(Fd(send.by), bytes.as_ptr(), bytes.len() as u32)
                 // Whole or not, it is done when the call returns; only one that is not whole, which
                 // counts as a failure, says so.
                 .flags(libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
@@ -175,13 +176,13 @@ impl Ring {
         Ok(())
     }
 
-    fn push_zero_copy(&mut self, send: &mut Deferral) -> io::Result<()> {
+    fn push_zero_copy(&mut self, send: &mut Deferral<RawFd>) -> io::Result<()> {
         let bytes = match send.block.take() {
             Some(Block::Owned(bytes)) => Bytes::from(bytes),
             Some(Block::Shared(bytes)) => bytes,
             None => return Ok(()),
         };
-        let entry = opcode::SendZc::new(Fd(send.fd), bytes.as_ptr(), bytes.len() as u32)
+        let entry = opcode::SendZc::new(Fd(send.by), bytes.as_ptr(), bytes.len() as u32)
             .flags(libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .zc_flags(REPORT_USAGE)
             .build();
@@ -192,7 +193,7 @@ impl Ring {
     /// Takes all completions out of the ring.
     fn reap(
         &mut self,
-        sends: &mut [Deferral],
+        sends: &mut [Deferral<RawFd>],
         happened: &mut Vec<Completion>,
         unsent: &mut Vec<Unsent>,
     ) {

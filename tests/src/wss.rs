@@ -4,15 +4,15 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use crate::peer::{REQUEST, TEXT, masked};
+use crate::{PATIENCE, tls};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use sockeye_tests::peer::{REQUEST, TEXT, masked};
-use sockeye_tests::{PATIENCE, tls};
 
 /// A connection with TLS.
-pub(crate) struct Wss(pub(crate) StreamOwned<ClientConnection, TcpStream>);
+pub struct Wss(pub StreamOwned<ClientConnection, TcpStream>);
 
 /// A connection without.
-pub(crate) fn tcp(address: SocketAddr) -> TcpStream {
+pub fn tcp(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("loopback");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
     stream.set_nodelay(true).expect("a socket");
@@ -21,19 +21,22 @@ pub(crate) fn tcp(address: SocketAddr) -> TcpStream {
 
 impl Wss {
     /// Has not said anything yet.
-    pub(crate) fn new(address: SocketAddr, config: &Arc<ClientConfig>, name: &str) -> Self {
+    pub fn new(address: SocketAddr, config: &Arc<ClientConfig>, name: &str) -> Self {
         Self(StreamOwned::new(tls::connection_to(config, name), tcp(address)))
     }
 
     /// Open on both sides.
-    pub(crate) fn open(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+    pub fn open(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
         let mut wss = Self::new(address, config, tls::NAME);
         wss.shake_hands().expect("accepted");
         wss
     }
 
     /// Sends the request and reads the answer to it.
-    pub(crate) fn shake_hands(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What ends it before.
+    pub fn shake_hands(&mut self) -> io::Result<()> {
         self.0.write_all(REQUEST.as_bytes())?;
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -45,7 +48,8 @@ impl Wss {
         Ok(())
     }
 
-    pub(crate) fn echo(&mut self, text: &str) {
+    /// A short text, and its echo.
+    pub fn echo(&mut self, text: &str) {
         self.0.write_all(&masked(TEXT, text.as_bytes())).expect("it is open");
         let mut answer = vec![0; 2 + text.len()];
         self.0.read_exact(&mut answer).expect("it is open");
@@ -53,12 +57,12 @@ impl Wss {
     }
 
     /// What ends it before it was open.
-    pub(crate) fn refusal(&mut self) -> String {
+    pub fn refusal(&mut self) -> String {
         self.shake_hands().expect_err("it is refused").to_string()
     }
 
     /// The certificate that the server has shown.
-    pub(crate) fn server_certificate(&self) -> Vec<u8> {
+    pub fn server_certificate(&self) -> Vec<u8> {
         self.0.conn.peer_certificates().expect("a certificate")[0].to_vec()
     }
 }
