@@ -5,9 +5,13 @@ use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
 use socket2::{Domain, Socket, Type};
+use sockeye_codec::mask::MaskingKey;
 
 /// A client's frame is this much longer than its answer: the masking key.
 pub const KEY_BYTES: usize = 4;
+
+/// To unmask with; which one is of no interest.
+pub const KEY: MaskingKey = [1, 2, 3, 4];
 
 /// What a floor does with what it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -29,6 +33,10 @@ pub struct FloorOptions {
     /// Bytes of each frame that the client sends, its header and key too
     #[arg(long, value_parser = clap::value_parser!(u32).range(7..))]
     pub frame_bytes: u32,
+    /// Do what no server is spared, too: pass over the bytes that come, as unmasking does, and have
+    /// an echo be those bytes
+    #[arg(long)]
+    pub unmask: bool,
 }
 
 impl FloorOptions {

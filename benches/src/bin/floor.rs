@@ -3,33 +3,23 @@
 //! `send` for each read. It is told how long the client's frames are and counts bytes.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 
 use clap::Parser;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use sockeye_benches::floors::{App, FloorOptions, KEY_BYTES};
+use sockeye_benches::floors::{App, FloorOptions, KEY, KEY_BYTES};
 use sockeye_benches::{cpu, frames};
-use sockeye_codec::mask::{self, MaskingKey};
+use sockeye_codec::mask;
 
 const LISTENER: Token = Token(usize::MAX);
 const RECEIVE_BYTES: usize = 512 << 10;
-/// To unmask with; which one is of no interest.
-const KEY: MaskingKey = [1, 2, 3, 4];
-/// Of a frame from 126 bytes to 64 KiB.
-const HEADER_BYTES: usize = 4;
-/// From here on a payload is not worth a copy.
-const TWO_PARTS_BYTES_MIN: usize = 16 << 10;
 
 /// A server that does no WebSocket: the least that the same traffic can cost.
 #[derive(Debug, Parser)]
 struct Options {
     #[command(flatten)]
     floor: FloorOptions,
-    /// Do with the bytes what no WebSocket server is spared: pass over what comes, as unmasking
-    /// does, and send a long answer in two parts, header and payload, or else it would be copied
-    #[arg(long)]
-    unmask: bool,
 }
 
 #[derive(Debug)]
@@ -64,7 +54,7 @@ struct Floor {
 }
 
 fn main() -> io::Result<()> {
-    let Options { floor: options, unmask } = Options::parse();
+    let Options { floor: options } = Options::parse();
     cpu::raise_file_limit()?;
     let poll = Poll::new()?;
     let socket = options.listen()?;
@@ -80,7 +70,7 @@ fn main() -> io::Result<()> {
         buffer: vec![1; RECEIVE_BYTES],
         other: vec![1; RECEIVE_BYTES],
         frame_bytes: options.frame_bytes as usize,
-        unmask,
+        unmask: options.unmask,
         due: 0,
     };
     let mut events = Events::with_capacity(1024);
@@ -179,14 +169,7 @@ impl Floor {
         while connection.backlog > 0 {
             let from = if source == Source::Received { &self.buffer } else { &self.other };
             let part = &from[..connection.backlog.min(from.len())];
-            let sent = if self.unmask && part.len() > TWO_PARTS_BYTES_MIN {
-                let (header, payload) = part.split_at(HEADER_BYTES);
-                let parts = [IoSlice::new(header), IoSlice::new(payload)];
-                connection.stream.write_vectored(&parts)
-            } else {
-                connection.stream.write(part)
-            };
-            match sent {
+            match connection.stream.write(part) {
                 Ok(sent) => connection.backlog -= sent,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => return self.close(at),

@@ -64,6 +64,8 @@ pub struct Codec {
     pub(crate) limits: Limits,
     pub(crate) short: ShortFrame,
     pub(crate) scratch: Scratch,
+    /// See [`Codec::lend_frames_from`].
+    pub(crate) framed_bytes_min: usize,
     masking_keys: Option<Box<StdRng>>,
 }
 
@@ -82,7 +84,17 @@ impl Codec {
 
     fn new(role: Role, limits: Limits, masking_keys: Option<Box<StdRng>>) -> Self {
         let short = ShortFrame::new(role, &limits);
-        Self { role, limits, short, scratch: Scratch::default(), masking_keys }
+        let scratch = Scratch::default();
+        Self { role, limits, short, scratch, framed_bytes_min: usize::MAX, masking_keys }
+    }
+
+    /// A message of at least so many bytes that arrives whole, in one masked frame, comes as
+    /// [`Event::Framed`](crate::Event::Framed): whoever sends it on can do so in one piece. For a
+    /// server; by default there are none.
+    #[must_use]
+    pub const fn lend_frames_from(mut self, bytes_min: usize) -> Self {
+        self.framed_bytes_min = bytes_min;
+        self
     }
 
     /// Which end we are.

@@ -17,6 +17,10 @@ use crate::message::{Chunk, DataKind, Message};
 pub enum Event<'a> {
     /// A whole message.
     Message(Message<'a>),
+    /// A whole message, and behind it the frame that a server sends it in: header and payload, in
+    /// one piece, where the peer's frame was. Only [where it is asked
+    /// for](Codec::lend_frames_from).
+    Framed(Message<'a>, &'a [u8]),
     /// A piece of a message ([streaming mode](Connection::streaming)).
     Chunk(Chunk<'a>),
     /// A whole message with RSV1 set, where [an extension](Connection::allow_rsv1) gives that a
@@ -163,6 +167,7 @@ impl Connection {
         match decoded {
             Ok(None) => Ok(None),
             Ok(Some(Decoded::Message(message))) => Ok(Some(Event::Message(message))),
+            Ok(Some(Decoded::Framed(message, frame))) => Ok(Some(Event::Framed(message, frame))),
             Ok(Some(Decoded::Chunk(chunk))) => Ok(Some(Event::Chunk(chunk))),
             Ok(Some(Decoded::Extension(kind, payload))) => {
                 Ok(Some(Event::Extension(kind, payload)))

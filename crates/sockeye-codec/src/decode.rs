@@ -9,7 +9,7 @@ use std::mem;
 use crate::arch;
 use crate::codec::{Codec, Limits};
 use crate::error::ProtocolError;
-use crate::frame::{FIN, FrameHeader, OpCode};
+use crate::frame::{EncodedHeader, FIN, FrameHeader, OpCode};
 use crate::mask::{self, MaskingKey};
 use crate::message::{Chunk, DataKind, Message};
 use crate::partial::{Landed, Partial, PartialFrame, PartialMessage, take};
@@ -21,6 +21,7 @@ const FIN_BINARY: u8 = FIN | OpCode::Binary as u8;
 /// What the next bytes of the input were.
 pub(crate) enum Decoded<'a> {
     Message(Message<'a>),
+    Framed(Message<'a>, &'a [u8]),
     Chunk(Chunk<'a>),
     /// RSV1 was set on the first frame: the payload is the extension's to make sense of.
     Extension(DataKind, &'a [u8]),
@@ -79,6 +80,11 @@ impl Decoder {
         input: &mut &'i mut [u8],
     ) -> Result<Option<Decoded<'c>>, ProtocolError> {
         codec.take_back();
+        if input.len() >= codec.framed_bytes_min
+            && let Some(framed) = self.framed_message(mode, codec, input)?
+        {
+            return Ok(Some(framed));
+        }
         loop {
             if let Some(partial) = self.partial.as_deref_mut()
                 && let Some(frame) = partial.frame
@@ -128,6 +134,52 @@ impl Decoder {
                 partial.message = message;
             }
         }
+    }
+
+    /// A long message that is all there, in one masked frame. The header that a server sends it
+    /// with is shorter than the peer's, by the masking key, and takes its place. `None`: the input
+    /// begins with something else.
+    fn framed_message<'i>(
+        &self,
+        mode: Mode,
+        codec: &Codec,
+        input: &mut &'i mut [u8],
+    ) -> Result<Option<Decoded<'i>>, ProtocolError> {
+        if self.partial.is_some() || mode.stream {
+            return Ok(None);
+        }
+        let Some((header, header_len)) = FrameHeader::parse(input, codec.role)? else {
+            return Ok(None);
+        };
+        let is_long = header.payload_len >= codec.framed_bytes_min as u64;
+        let is_there = header.payload_len <= (input.len() - header_len) as u64;
+        let kind = match header.opcode {
+            OpCode::Text => DataKind::Text,
+            OpCode::Binary => DataKind::Binary,
+            _ => return Ok(None),
+        };
+        let (true, true, true, Some(key)) =
+            (is_long, is_there, header.fin && !header.rsv1, header.masking_key)
+        else {
+            return Ok(None);
+        };
+        self.message_after(mode, &header, &codec.limits)?;
+        let frame = take(input, header_len + header.payload_len as usize);
+        let ours = EncodedHeader::new(FIN | header.opcode as u8, header.payload_len, None);
+        let ours = ours.as_ref();
+        let frame = &mut frame[header_len - ours.len()..];
+        frame[..ours.len()].copy_from_slice(ours);
+        Ok(Some(match kind {
+            DataKind::Text => {
+                let text = arch::unmask_text_behind(frame, ours.len(), key);
+                let (text, frame) = text.ok_or(ProtocolError::InvalidUtf8)?;
+                Decoded::Framed(Message::Text(text), frame)
+            }
+            DataKind::Binary => {
+                mask::apply(&mut frame[ours.len()..], key, 0);
+                Decoded::Framed(Message::Binary(&frame[ours.len()..]), frame)
+            }
+        }))
     }
 
     /// See [`Connection::room`](crate::Connection::room).

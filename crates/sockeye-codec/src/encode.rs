@@ -54,7 +54,7 @@ pub(crate) fn compressed(
     append_long(out, FIN | RSV1 | kind.opcode() as u8, payload, masking_key);
 }
 
-/// The header of a whole message, for a payload that leaves by itself (`writev`) without a copy.
+/// The header of a whole message, for a payload that leaves by itself, without a copy.
 /// A server's: a client's payload has to be masked, and that is a copy.
 #[inline]
 pub fn header(message: Message<'_>) -> EncodedHeader {

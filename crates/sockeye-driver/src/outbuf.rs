@@ -1,7 +1,7 @@
 //! What the kernel did not take yet: a queue of blocks, some of them shared with other connections.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 
 use bytes::{Buf, Bytes};
 
@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 const SHARE_BYTES_MIN: usize = 2 << 10;
 /// A block of copied bytes is closed when it has grown to this.
 const BLOCK_BYTES: usize = 64 << 10;
-/// Blocks in one `writev`.
+/// Blocks in one call.
 const PARTS_MAX: usize = 64;
 
 /// Bytes of our own, or shared with other connections.
@@ -79,7 +79,10 @@ impl Outbuf {
     }
 
     /// Writes until all is gone or the kernel takes no more, which is not an error.
-    pub(crate) fn write_to(&mut self, socket: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn write_to(
+        &mut self,
+        mut send_parts: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<()> {
         while !self.is_empty() {
             let mut parts = [IoSlice::new(&[]); PARTS_MAX];
             let mut skip = self.sent;
@@ -88,7 +91,7 @@ impl Outbuf {
                 skip = 0;
             }
             let count = self.blocks.len().min(PARTS_MAX);
-            match socket.write_vectored(&parts[..count]) {
+            match send_parts(&parts[..count]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => self.advance(sent),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -121,11 +124,8 @@ mod tests {
         room: VecDeque<usize>,
     }
 
-    impl Write for Socket {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.write_vectored(&[IoSlice::new(bytes)])
-        }
-        fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    impl Socket {
+        fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
             let Some(room) = self.room.pop_front() else {
                 return Err(io::ErrorKind::WouldBlock.into());
             };
@@ -133,9 +133,6 @@ mod tests {
             let take = room.min(all.len());
             self.took.extend_from_slice(&all[..take]);
             Ok(take)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
         }
     }
 
@@ -157,7 +154,7 @@ mod tests {
             while !out.is_empty() {
                 assert_eq!(out.len(), expected.len() - socket.took.len());
                 socket.room.push_back(step);
-                out.write_to(&mut socket).unwrap();
+                out.write_to(|parts| socket.send_parts(parts)).unwrap();
             }
             assert_eq!(socket.took, expected);
         }
@@ -182,7 +179,7 @@ mod tests {
             out.push_shared(Bytes::from(vec![n; SHARE_BYTES_MIN]), 0);
         }
         let mut socket = Socket { took: Vec::new(), room: [usize::MAX; 4].into() };
-        out.write_to(&mut socket).unwrap();
+        out.write_to(|parts| socket.send_parts(parts)).unwrap();
         assert!(out.is_empty());
         assert_eq!(socket.took.len(), 200 * SHARE_BYTES_MIN);
         assert_eq!(socket.took.last(), Some(&199));

@@ -191,7 +191,7 @@ impl<P: Port> Connection<P> {
                 Outgoing::Block(bytes) => self.stream.write(bytes),
                 // The kernel has a shorter way for one.
                 Outgoing::Parts([part]) => self.stream.write(part),
-                Outgoing::Parts(parts) => self.stream.write_vectored(parts),
+                Outgoing::Parts(parts) => self.stream.send_parts(parts),
                 Outgoing::Shared(bytes) => self.stream.write(bytes),
                 Outgoing::Deferred(block) => self.stream.write(block.bytes()),
             };
@@ -298,7 +298,7 @@ impl<P: Port> SocketTx<P> {
     pub(crate) fn handle_writable<S: Sink<Self>>(&mut self, id: ConnId, sink: &mut S) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let Some(backlog) = &mut connection.backlog else { return };
-        if let Err(error) = backlog.write_to(&mut connection.stream) {
+        if let Err(error) = backlog.write_to(|parts| connection.stream.send_parts(parts)) {
             return self.break_off(id, error);
         }
         let waiting = backlog.len();

@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::net::SocketAddr;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -19,7 +20,7 @@ use crate::stats::Stats;
 use crate::topics::Topics;
 
 /// A payload from this size on leaves without being copied behind the other bytes of the turn.
-const WRITE_THROUGH_BYTES: usize = 16 << 10;
+pub(crate) const WRITE_THROUGH_BYTES: usize = 16 << 10;
 /// The bytes of a turn leave early when they have grown to this.
 const CORK_BYTES: usize = 64 << 10;
 /// The scratch space of a larger frame is not kept.
@@ -156,6 +157,8 @@ pub struct Ctx<'a, H: Handler> {
     pub(crate) link: &'a mut Link,
     pub(crate) session: &'a mut H::Session,
     pub(crate) id: ConnId,
+    /// The message that is being delivered, as we would send it, if it is long and in one piece.
+    pub(crate) frame: &'a [u8],
 }
 
 impl<H: Handler> Ctx<'_, H> {
@@ -187,7 +190,7 @@ impl<H: Handler> Ctx<'_, H> {
         if message.len() < WRITE_THROUGH_BYTES {
             encode::message(&mut self.cork.block, message, None);
         } else {
-            self.write_through(encode::header(message).as_ref(), message.as_bytes());
+            self.write_through(message);
         }
         self.queued()
     }
@@ -267,9 +270,19 @@ impl<H: Handler> Ctx<'_, H> {
 
     /// A payload too large to copy goes to the kernel from where it is.
     #[inline(never)]
-    fn write_through(&mut self, header: &[u8], payload: &[u8]) {
-        let parts = [IoSlice::new(&self.cork.block), IoSlice::new(header), IoSlice::new(payload)];
-        self.cork.backlog_bytes = self.tx.write(self.id, &parts);
+    fn write_through(&mut self, message: Message<'_>) {
+        let header = encode::header(message);
+        let (header, payload) = (header.as_ref(), message.as_bytes());
+        let came = self.frame.strip_prefix(header).is_some_and(|came| ptr::eq(came, payload));
+        let block = &mut self.cork.block;
+        let parts = if came && block.is_empty() {
+            // One part goes the kernel's shorter way.
+            &[IoSlice::new(self.frame)][..]
+        } else {
+            block.extend_from_slice(header);
+            &[IoSlice::new(block), IoSlice::new(payload)]
+        };
+        self.cork.backlog_bytes = self.tx.write(self.id, parts);
         self.cork.block.clear();
     }
 

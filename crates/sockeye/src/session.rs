@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sockeye_codec::deflate::Inflater;
-use sockeye_codec::{CloseCode, CloseFrame, Codec, Connection, Event, ProtocolError, SendError};
+use sockeye_codec::{
+    CloseCode, CloseFrame, Codec, Connection, Event, Message, ProtocolError, SendError,
+};
 use sockeye_driver::{ConnId, Tx};
 
 use crate::compress::Aside;
@@ -258,12 +260,9 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
     ) -> Option<Closed> {
         match event {
             Ok(Some(Event::Message(message))) => {
-                if self.link.connection.is_open() {
-                    self.core.stats.messages_received += 1;
-                    let (handler, mut ctx) = self.ctx();
-                    handler.message(&mut ctx, message);
-                }
+                self.deliver(message, &[]);
             }
+            Ok(Some(Event::Framed(message, frame))) => self.deliver(message, frame),
             Ok(Some(Event::Chunk(chunk))) => {
                 if self.link.connection.is_open() {
                     self.core.stats.messages_received += 1;
@@ -283,6 +282,16 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
             Err(error) => return Some(self.failed(error, answer_at)),
         }
         None
+    }
+
+    #[inline]
+    fn deliver(&mut self, message: Message<'_>, frame: &[u8]) {
+        if self.link.connection.is_open() {
+            self.core.stats.messages_received += 1;
+            let (handler, mut ctx) = self.ctx();
+            ctx.frame = frame;
+            handler.message(&mut ctx, message);
+        }
     }
 
     /// The peer's violation; the close frame that says so begins at `close_at`.
@@ -314,6 +323,7 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
             link: self.link,
             session: self.session,
             id: self.id,
+            frame: &[],
         };
         (self.handler, ctx)
     }

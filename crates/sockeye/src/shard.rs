@@ -16,7 +16,7 @@ use sockeye_driver::{Close, ConnId, SideTable, Sink, Tx};
 
 use crate::compress;
 use crate::config::Config;
-use crate::ctx::{BACKLOG_REASON, Core, ShardCtx};
+use crate::ctx::{BACKLOG_REASON, Core, ShardCtx, WRITE_THROUGH_BYTES};
 use crate::error::Closed;
 use crate::handler::Handler;
 use crate::mailbox::{Handle, Mail, Mailbox};
@@ -68,7 +68,7 @@ impl<D: Transport, H: Handler> Shard<D, H> {
         let engine = Engine {
             handler,
             sessions: SideTable::default(),
-            codec: Codec::server(config.limits()),
+            codec: Codec::server(config.limits()).lend_frames_from(WRITE_THROUGH_BYTES),
             inflater: compress::inflater(&config),
             wheel: Wheel::new(now),
             times: Times::new(&config, now),

@@ -1,5 +1,6 @@
 //! Messages of every size class.
 
+use sockeye::Message;
 use sockeye_codec::OpCode;
 use sockeye_tests::peer::{bytes_of, text_of};
 use sockeye_tests::rig::Seen;
@@ -51,6 +52,50 @@ pub(crate) fn every_size_comes_back_as_it_was(place: &Place) {
         }
     }
     assert_eq!(world.stats().messages_received, 2 * sizes().len() as u64);
+    world.close(peer, 1000);
+}
+
+/// One that is sent on as it came leaves from where it landed, and anything else does not.
+pub(crate) fn a_long_message_is_sent_as_it_was_told(place: &Place) {
+    const SIZE: usize = 20_000;
+    let setup = quiet().message(|ctx, message| {
+        let bytes = message.as_bytes();
+        ctx.send(message);
+        ctx.send(message);
+        ctx.send("between");
+        ctx.send(message);
+        match message {
+            Message::Text(text) => ctx.send(text.as_bytes()),
+            Message::Binary(_) => ctx.send("no text"),
+        };
+        ctx.send(&bytes[1..]);
+        ctx.send(&bytes[..SIZE - 1]);
+        ctx.send(&bytes.to_vec());
+    });
+    let mut world = World::new(place, setup);
+    let peer = world.open();
+    for opcode in [OpCode::Text, OpCode::Binary] {
+        let payload = payload_of(opcode, SIZE);
+        // The second one lands behind the first.
+        world.send(peer, &[frame(true, opcode, &payload), frame(true, opcode, &payload)].concat());
+        for _ in 0..2 {
+            for _ in 0..2 {
+                assert!(world.read_message(peer, opcode) == payload, "as it came");
+            }
+            assert_eq!(world.read_message(peer, OpCode::Text), b"between");
+            assert!(world.read_message(peer, opcode) == payload, "behind something");
+            match opcode {
+                OpCode::Text => {
+                    let binary = world.read_message(peer, OpCode::Binary);
+                    assert!(binary == payload, "as another kind");
+                }
+                _ => assert_eq!(world.read_message(peer, OpCode::Text), b"no text"),
+            }
+            for part in [&payload[1..], &payload[..SIZE - 1], &payload] {
+                assert!(world.read_message(peer, OpCode::Binary) == part, "a part, or a copy");
+            }
+        }
+    }
     world.close(peer, 1000);
 }
 

@@ -27,6 +27,7 @@ macro_rules! mount {
             $place;
             echo:
                 every_size_comes_back_as_it_was,
+                a_long_message_is_sent_as_it_was_told,
                 sixty_four_mebibytes_come_back,
                 messages_under_way_together_are_answered_in_order;
             splits:

@@ -15,8 +15,9 @@ use std::os::fd::{IntoRawFd, RawFd};
 
 use clap::Parser;
 use ring::{Answer, Op, Ring, Sizes};
-use sockeye_benches::floors::{App, FloorOptions, KEY_BYTES};
+use sockeye_benches::floors::{App, FloorOptions, KEY, KEY_BYTES};
 use sockeye_benches::{cpu, frames};
+use sockeye_codec::mask;
 
 /// The most that one send takes.
 const SEND_BYTES: usize = 512 << 10;
@@ -68,11 +69,20 @@ struct Connection {
     over: bool,
 }
 
+impl Connection {
+    /// What an echo of so many bytes more would have.
+    fn echo_bytes(&self, received: usize, frame_bytes: usize) -> usize {
+        let whole = (self.partial + received) / frame_bytes;
+        received - (KEY_BYTES * whole).min(received)
+    }
+}
+
 struct Floor {
     ring: Ring,
     app: App,
     listener: RawFd,
     frame_bytes: usize,
+    unmask: bool,
     connections: Vec<Connection>,
     /// Those that are owed something.
     owed: Vec<RawFd>,
@@ -105,6 +115,7 @@ fn main() -> io::Result<()> {
         app: options.floor.app,
         listener,
         frame_bytes: options.floor.frame_bytes as usize,
+        unmask: options.floor.unmask,
         connections: Vec::new(),
         owed: Vec::new(),
         unarmed: Vec::new(),
@@ -168,10 +179,20 @@ impl Floor {
 
     fn handle_received(&mut self, answer: &Answer) -> io::Result<()> {
         let fd = answer.fd;
+        let connection = &mut self.connections[fd as usize];
+        let mut sent_now = 0;
         if let Some(buffer) = answer.buffer {
+            if self.unmask && connection.open {
+                let received = self.ring.received(answer, buffer);
+                mask::apply(received, KEY, 0);
+                if self.app == App::Echo && connection.owed == 0 && !connection.waiting {
+                    let due = connection.echo_bytes(received.len(), self.frame_bytes);
+                    // Where it is in cache: later, by the ring, it took a fifth longer.
+                    sent_now = ring::send_now(fd, &received[..due]);
+                }
+            }
             self.ring.put_back(buffer);
         }
-        let connection = &mut self.connections[fd as usize];
         match usize::try_from(answer.result) {
             Ok(len) if len > 0 => {
                 if !answer.more {
@@ -183,11 +204,16 @@ impl Floor {
                     connection.sent = frames::ANSWER.len();
                     return self.ring.send(fd, frames::ANSWER);
                 }
-                connection.partial += len;
-                let whole = connection.partial / self.frame_bytes;
-                connection.partial %= self.frame_bytes;
+                let due = connection.echo_bytes(len, self.frame_bytes);
+                let whole = (connection.partial + len) / self.frame_bytes;
+                connection.partial = (connection.partial + len) % self.frame_bytes;
                 match self.app {
-                    App::Echo => self.owe(fd, len - (KEY_BYTES * whole).min(len)),
+                    App::Echo if due > sent_now => {
+                        // What the kernel has refused now waits inside of it.
+                        connection.blocked |= sent_now > 0;
+                        self.owe(fd, due - sent_now);
+                    }
+                    App::Echo => {}
                     App::Broadcast => self.due += whole,
                 }
                 Ok(())

@@ -2,12 +2,13 @@
 //! ends with its process.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, opcode};
+use rustix::net::SendFlags;
 
 const PAGE_BYTES: usize = 4096;
 const ENTRY_BYTES: usize = 16;
@@ -135,6 +136,12 @@ impl Ring {
         }))
     }
 
+    /// What was received into a buffer that was not put back yet.
+    pub(crate) fn received(&mut self, answer: &Answer, buffer: u16) -> &mut [u8] {
+        let len = usize::try_from(answer.result).unwrap_or(0);
+        self.buffers.received(buffer, len)
+    }
+
     /// Gives a buffer back, from the next [`Ring::publish`] on.
     pub(crate) fn put_back(&mut self, buffer: u16) {
         self.buffers.put_back(buffer);
@@ -187,6 +194,13 @@ impl Ring {
     }
 }
 
+/// Sends what the kernel takes, and says how much that was. Of an error its receive will tell.
+pub(crate) fn send_now(fd: RawFd, bytes: &[u8]) -> usize {
+    // SAFETY: the descriptor is an accepted connection's, which nobody else closes.
+    let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::net::send(socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).unwrap_or(0)
+}
+
 fn number(op: Op, fd: RawFd) -> u64 {
     (op as u64) << 32 | u64::from(fd as u32)
 }
@@ -202,11 +216,11 @@ fn send(fd: RawFd, bytes: &'static [u8], flags: i32) -> Entry {
 #[repr(align(4096))]
 struct Page([AtomicU64; PAGE_BYTES / size_of::<u64>()]);
 
-/// The buffers that the kernel receives into. Nobody looks at what is in them.
+/// The buffers that the kernel receives into.
 struct Buffers {
     pages: &'static [Page],
     /// Where the first buffer is.
-    start: u64,
+    start: *mut u8,
     count: u16,
     buffer_bytes: u32,
     /// Which buffer the first entry names.
@@ -221,9 +235,8 @@ impl Buffers {
         let pages = (usize::from(count) * ENTRY_BYTES).div_ceil(PAGE_BYTES);
         let pages: Vec<_> = (0..pages).map(|_| Page([const { AtomicU64::new(0) }; _])).collect();
         let pages: &'static [Page] = pages.leak();
-        // From here on it is the kernel's alone.
-        let bytes = vec![0_u8; usize::from(count) * buffer_bytes as usize].leak();
-        let start = bytes.as_mut_ptr().expose_provenance() as u64;
+        // From here on a buffer is the kernel's, but from its completion until it is put back.
+        let start = vec![0_u8; usize::from(count) * buffer_bytes as usize].leak().as_mut_ptr();
         let address = pages.as_ptr().expose_provenance() as u64;
         // SAFETY: the entries are aligned to a page, there is room for `count` of them, they are
         // atomic, and they are never freed.
@@ -233,6 +246,17 @@ impl Buffers {
         (0..count).for_each(|buffer| buffers.put_back(buffer));
         buffers.publish();
         Ok(buffers)
+    }
+
+    fn start(&self, buffer: u16) -> *mut u8 {
+        self.start.wrapping_add(usize::from(buffer) * self.buffer_bytes as usize)
+    }
+
+    fn received(&mut self, buffer: u16, len: usize) -> &mut [u8] {
+        assert!(buffer < self.count && len <= self.buffer_bytes as usize);
+        // SAFETY: it is one of the buffers, which are never freed, no longer than it is, and the
+        // kernel's again when it is put back, which takes what this borrows.
+        unsafe { std::slice::from_raw_parts_mut(self.start(buffer), len) }
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
@@ -251,7 +275,7 @@ impl Buffers {
         if at == 0 {
             self.first = buffer;
         }
-        let address = self.start + u64::from(buffer) * u64::from(self.buffer_bytes);
+        let address = self.start(buffer).expose_provenance() as u64;
         let half = self.lower_half(buffer, self.published);
         self.word(2 * at).store(address, Ordering::Relaxed);
         self.word(2 * at + 1).store(half, Ordering::Relaxed);

@@ -18,7 +18,7 @@ mod validate;
 mod x86;
 
 pub(crate) use growing::Growing;
-pub(crate) use text::{Text, unmask_text, valid_text};
+pub(crate) use text::{Text, unmask_text, unmask_text_behind, valid_text};
 
 /// Writes `src[i] ^ key[i % 4]` to `dst[i]` for each `i < len`; the key is in memory order.
 ///

@@ -45,6 +45,18 @@ fn unmask_long_text(payload: &mut [u8], key: MaskingKey) -> Option<&str> {
     Some(unsafe { std::str::from_utf8_unchecked(payload) })
 }
 
+/// [`unmask_text`] of what comes behind the first bytes of a frame. Lends all of it, too.
+pub(crate) fn unmask_text_behind(
+    frame: &mut [u8],
+    payload_at: usize,
+    key: MaskingKey,
+) -> Option<(&str, &[u8])> {
+    unmask_text(&mut frame[payload_at..], key)?;
+    let frame: &[u8] = frame;
+    // SAFETY: the line before has found these bytes to be UTF-8, and nobody has changed them.
+    Some((unsafe { std::str::from_utf8_unchecked(&frame[payload_at..]) }, frame))
+}
+
 /// Validates a text that is not masked.
 #[inline]
 pub(crate) fn valid_text(payload: &[u8]) -> Option<&str> {

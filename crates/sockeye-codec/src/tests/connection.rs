@@ -6,6 +6,9 @@ use crate::{
     CloseCode, Codec, Connection, DataKind, Event, Limits, ProtocolError, Role, SendError,
 };
 
+/// Longer than what fits into a short frame.
+const LONG: usize = if cfg!(miri) { 700 } else { 70_000 };
+
 /// One end of a connection.
 struct End {
     codec: Codec,
@@ -174,7 +177,6 @@ fn the_end_frees_what_was_under_way() {
 /// "A message that arrives whole is a slice of the bytes you passed in."
 #[test]
 fn a_whole_message_is_borrowed_from_the_input() {
-    const LONG: usize = if cfg!(miri) { 700 } else { 70_000 };
     let mut codec = Codec::server(Limits::default());
     let mut connection = Connection::new();
     for payload in [&b"short"[..], &[b'x'; LONG]] {
@@ -194,6 +196,46 @@ fn a_whole_message_is_borrowed_from_the_input() {
             assert_eq!(borrowed, payload);
             assert!(range.contains(&borrowed.as_ptr()), "copied");
         }
+    }
+}
+
+/// What is lent with its frame: long messages that come whole in one frame, to a server that asks.
+#[test]
+fn long_messages_are_lent_with_their_frames() {
+    let long = [b'x'; LONG];
+    let is_framed = |codec: Codec, connection: Connection, bytes: &[u8]| {
+        let (mut codec, mut connection, mut bytes) = (codec, connection, bytes.to_vec());
+        let mut input = &mut bytes[..];
+        let mut out = Vec::new();
+        let mut framed = false;
+        while let Ok(Some(event)) = connection.receive(&mut codec, &mut input, &mut out) {
+            if let Event::Framed(message, frame) = event {
+                assert_eq!(message.as_bytes(), &frame[frame.len() - LONG..]);
+                framed = true;
+            }
+        }
+        assert!(input.is_empty() && out.is_empty());
+        framed
+    };
+    let server = || Codec::server(Limits::default()).lend_frames_from(LONG);
+    let new = Connection::new;
+    for first in [0x81, 0x82] {
+        let whole = frame(Role::Server, first, &long);
+        assert!(is_framed(server(), new(), &whole));
+        let behind = [frame(Role::Server, first, b"short"), whole.clone()].concat();
+        assert!(is_framed(server(), new(), &behind));
+        assert!(!is_framed(Codec::server(Limits::default()), new(), &whole), "nobody has asked");
+        assert!(!is_framed(server(), new(), &frame(Role::Server, first, &long[1..])), "short");
+        assert!(!is_framed(server(), new().streaming(), &whole), "in chunks");
+        assert!(!is_framed(
+            server(),
+            new().allow_rsv1(),
+            &frame(Role::Server, first | 0x40, &long)
+        ));
+        let last = [frame(Role::Server, first & 0x0f, b""), frame(Role::Server, 0x80, &long)];
+        assert!(!is_framed(server(), new(), &last.concat()), "the last of two frames");
+        let client = Codec::client(Limits::default(), [7; 32]).lend_frames_from(LONG);
+        assert!(!is_framed(client, new(), &frame(Role::Client, first, &long)), "not masked");
     }
 }
 

@@ -1,9 +1,9 @@
 //! Streams made by hand, and the codec run over them in pieces.
 
-use std::mem;
 use std::ops::Range;
+use std::{mem, ptr};
 
-use sockeye_codec::{Chunk, Codec, Connection, Event, Limits, Role};
+use sockeye_codec::{Chunk, Codec, Connection, Event, Limits, Role, encode};
 
 use super::oracle::{Outcome, Seen, Setup, expect};
 use super::with_each_instruction_set;
@@ -61,17 +61,19 @@ pub(super) fn run(
     run_by(setup, stream, pieces, usize::MAX)
 }
 
-/// The same, where what fits into a room of so many bytes or more is received there.
+/// The same, where what fits into a room of so many bytes or more is received there, and messages
+/// of as many are lent with their frames.
 fn run_by(
     setup: Setup,
     stream: &[u8],
     pieces: &[Range<usize>],
-    room_bytes_min: usize,
+    bytes_min: usize,
 ) -> (Outcome, Option<Range<usize>>) {
     let mut codec = match setup.role {
         Role::Server => Codec::server(setup.limits),
         Role::Client => Codec::client(setup.limits, [7; 32]),
     };
+    codec = codec.lend_frames_from(bytes_min);
     let mut connection = Connection::new();
     if setup.streaming {
         connection = connection.streaming();
@@ -84,7 +86,7 @@ fn run_by(
         let mut bytes = stream[piece.clone()].to_vec();
         let mut input = &mut bytes[..];
         loop {
-            let landed = match connection.room(room_bytes_min, usize::MAX) {
+            let landed = match connection.room(bytes_min, usize::MAX) {
                 Some(room) if !input.is_empty() => {
                     let len = room.len().min(input.len());
                     let (piece, rest) = mem::take(&mut input).split_at_mut(len);
@@ -123,6 +125,14 @@ pub(super) fn run_whole(setup: Setup, stream: &[u8]) -> Outcome {
 fn seen(event: Event<'_>) -> Seen {
     match event {
         Event::Message(message) => Seen::Message(message.kind(), message.as_bytes().into()),
+        Event::Framed(message, frame) => {
+            let mut expected = Vec::new();
+            encode::message(&mut expected, message, None);
+            assert_eq!(frame, expected);
+            let payload = message.as_bytes();
+            assert!(ptr::eq(&frame[frame.len() - payload.len()..], payload), "a copy");
+            Seen::Message(message.kind(), payload.into())
+        }
         Event::Chunk(chunk) => seen_chunk(chunk, false),
         Event::ExtensionChunk(chunk) => seen_chunk(chunk, true),
         Event::Extension(kind, payload) => Seen::Extension(kind, payload.into()),
@@ -169,10 +179,10 @@ fn check_against(expected: &Outcome, setup: Setup, stream: &[u8], pieces: &[Rang
         let ways = [usize::MAX, 1, 20];
         // Miri is slow: one way for each stream.
         let chosen = if cfg!(miri) { &ways[stream.len() % 3..][..1] } else { &ways[..] };
-        for &room_bytes_min in chosen {
-            let got = run_by(setup, stream, pieces, room_bytes_min);
+        for &bytes_min in chosen {
+            let got = run_by(setup, stream, pieces, bytes_min);
             compare(expected.clone(), got, || {
-                let way = format!("{name}, rooms from {room_bytes_min} bytes");
+                let way = format!("{name}, rooms and frames from {bytes_min} bytes");
                 format!("{way}: {setup:?} in {pieces:?} of {stream:02x?}")
             });
         }

@@ -72,10 +72,6 @@ impl Write for SimSocket {
         self.net.net().write(self.id, &[IoSlice::new(bytes)])
     }
 
-    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.net.net().write(self.id, parts)
-    }
-
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -92,6 +88,10 @@ impl Socket for SimSocket {
 
     fn set_nodelay(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.net.net().write(self.id, parts)
     }
 
     fn finish(&self) -> io::Result<()> {

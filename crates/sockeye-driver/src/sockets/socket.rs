@@ -2,8 +2,10 @@
 //! simulator's are in `sim/socket.rs`.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
+
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
 use super::{TcpListener, TcpStream};
 
@@ -26,6 +28,12 @@ pub trait Socket: io::Read + io::Write + fmt::Debug {
     /// # Errors
     /// The kernel's.
     fn set_nodelay(&self) -> io::Result<()>;
+
+    /// Sends several parts, one behind the other. Returns how many bytes of them went.
+    ///
+    /// # Errors
+    /// As [`io::Write::write`].
+    fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
 
     /// FIN: nothing more will be sent.
     ///
@@ -57,6 +65,12 @@ impl Socket for TcpStream {
 
     fn set_nodelay(&self) -> io::Result<()> {
         self.set_nodelay(true)
+    }
+
+    /// By `sendmsg`: `writev`, which is for files, takes 130 ns longer.
+    fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let no_control = &mut SendAncillaryBuffer::default();
+        Ok(sendmsg(&*self, parts, no_control, SendFlags::NOSIGNAL)?)
     }
 
     fn finish(&self) -> io::Result<()> {
