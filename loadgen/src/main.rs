@@ -4,6 +4,8 @@ mod apps;
 mod deflate;
 mod demo;
 mod files;
+#[expect(dead_code, reason = "its parts come together")]
+mod load;
 mod serve;
 mod tls;
 

@@ -1,0 +1,4 @@
+//! `sockeye load`: honest load on any WebSocket server.
+
+mod distribution;
+mod report;
