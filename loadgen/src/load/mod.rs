@@ -1,4 +1,6 @@
 //! `sockeye load`: honest load on any WebSocket server.
 
 mod distribution;
+mod output;
 mod report;
+mod units;
