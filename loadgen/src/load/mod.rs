@@ -1,4 +1,8 @@
 //! `sockeye load`: honest load on any WebSocket server.
 
-mod distribution;
-mod report;
+pub(crate) mod distribution;
+#[cfg(test)]
+pub(crate) mod example;
+pub(crate) mod report;
+mod search;
+pub(crate) mod slo;
