@@ -1,12 +1,16 @@
 //! The `sockeye` command: serves WebSocket and shows what the engine can do.
 
 mod apps;
+#[cfg_attr(not(test), expect(dead_code, reason = "its parts come together"))]
+mod compare;
 mod deflate;
 mod demo;
 mod files;
 #[expect(dead_code, reason = "its parts come together")]
 mod load;
 mod serve;
+#[cfg_attr(not(test), expect(dead_code, reason = "its parts come together"))]
+mod stats;
 mod tls;
 
 use std::io::{self, IsTerminal};
