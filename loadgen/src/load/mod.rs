@@ -1,4 +1,5 @@
 //! `sockeye load`: honest load on any WebSocket server.
 
 mod distribution;
+mod payload;
 mod report;
