@@ -1,12 +1,11 @@
 //! `sockeye load`: honest load on any WebSocket server.
 
-mod distribution;
-mod output;
-mod report;
-mod units;
 pub(crate) mod distribution;
 #[cfg(test)]
 pub(crate) mod example;
+mod output;
+mod payload;
 pub(crate) mod report;
 mod search;
 pub(crate) mod slo;
+mod units;
