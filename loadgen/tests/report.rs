@@ -101,13 +101,13 @@ const CHECK: &str = r##"(() => {
   let labels = 0;
   for (const chart of document.querySelectorAll("svg.chart")) {
     const figure = chart.closest("figure").getBoundingClientRect();
-    const top = chart.getBoundingClientRect();
+    const frame = chart.closest(".frame").getBoundingClientRect();
     const texts = [...chart.querySelectorAll("text")].filter((text) => text.textContent !== "");
     const boxes = texts.map((text) => text.getBoundingClientRect());
     labels += texts.length;
     boxes.forEach((box, n) => {
       if (box.left < figure.left + 1 || box.right > figure.right - 1
-          || box.top < top.top - 1 || box.bottom > top.bottom + 1) {
+          || box.top < frame.top - 1 || box.bottom > frame.bottom + 1) {
         problems.push(`sticks out of its plot: ${name(texts[n])}`);
       }
       for (let m = 0; m < n; m += 1) {
@@ -152,7 +152,7 @@ const CHECK: &str = r##"(() => {
     const colour = element instanceof SVGElement ? style.fill : style.color;
     const grounds = [ground(element)];
     // Names of marks may lie over what is shaded.
-    const shade = element.closest(".area")?.querySelector(".shade");
+    const shade = element.closest(".chart")?.querySelector(".shade");
     if (shade && element.matches(".mark")) grounds.push(getComputedStyle(shade).fill);
     for (const behind of grounds) {
       const ratio = contrast(colour, behind);
@@ -166,11 +166,11 @@ const CHECK: &str = r##"(() => {
 const HOVER: &str = r##"(() => {
   const figure = document.querySelector("figure.plot");
   const area = figure.querySelector(".ground").getBoundingClientRect();
-  const chart = figure.querySelector(".chart");
+  const frame = figure.querySelector(".frame");
   const readout = figure.querySelector(".readout");
   const at = (clientX) => {
     const event = new PointerEvent("pointermove", { clientX, clientY: area.top + 50 });
-    chart.dispatchEvent(event);
+    frame.dispatchEvent(event);
     return readout.textContent;
   };
   const middle = at(area.left + area.width / 2);

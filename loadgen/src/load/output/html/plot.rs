@@ -1,15 +1,14 @@
-//! Plots as SVG that stretch to the width of the page while their text does not: the area is a
-//! picture within the picture, places in it are shares of its width.
+//! Plots as SVG that stretch to the width of the page while their text does not: places in them are
+//! shares of the width. Names and ticks stand outside of the picture, in a frame that leaves room
+//! for them.
 
 use std::fmt::Write as _;
 
 use super::axis::Axis;
 use super::escaped;
 
-/// Pixels. The widths left and right of the area stand in report.css as well.
+/// Pixels. The room around it stands in report.css.
 const AREA_HEIGHT: f64 = 220.0;
-const ABOVE: f64 = 30.0;
-const BELOW: f64 = 48.0;
 /// From one line's label to the next.
 const LABEL_HEIGHT: f64 = 16.0;
 /// The coordinates of lines go from 0 to this in both directions.
@@ -52,7 +51,6 @@ impl Plot {
     /// The whole figure.
     pub(super) fn render(&self) -> String {
         let mut out = String::new();
-        let (id, height) = (self.id, ABOVE + AREA_HEIGHT + BELOW);
         let columns: Vec<_> = self.columns.iter().map(usize::to_string).collect();
         let _ = write!(
             out,
@@ -61,18 +59,13 @@ impl Plot {
             columns.join(" "),
             escaped(self.title)
         );
-        open_svg(&mut out, id, self.title, &self.about, height);
-        let _ = write!(
-            out,
-            "<svg class=\"area\" x=\"62\" y=\"{ABOVE}\" width=\"75%\" height=\"{AREA_HEIGHT}\">\
-             <rect class=\"ground\" width=\"100%\" height=\"100%\"/>"
-        );
+        open_svg(&mut out, "", self.id, self.title, &self.about, AREA_HEIGHT);
         self.shades(&mut out);
         self.axes(&mut out);
         self.lines(&mut out);
         self.marks(&mut out);
         self.labels(&mut out);
-        out.push_str("<line class=\"cursor\" y1=\"0\" y2=\"100%\"/></svg></svg>");
+        out.push_str("<line class=\"cursor\" y1=\"0\" y2=\"100%\"/></svg></div>");
         let _ = write!(out, "<figcaption>{}</figcaption></figure>", escaped(&self.about));
         out
     }
@@ -229,12 +222,7 @@ impl Bars {
              <span class=\"c0\"></span>{first} <span class=\"c2\"></span>{second}</p>",
             escaped(self.title)
         );
-        open_svg(&mut out, self.id, self.title, &self.about, area + BELOW);
-        let _ = write!(
-            out,
-            "<svg class=\"area bars\" x=\"100\" y=\"4\" width=\"60%\" height=\"{area}\">\
-             <rect class=\"ground\" width=\"100%\" height=\"100%\"/>"
-        );
+        open_svg(&mut out, " bars", self.id, self.title, &self.about, area);
         for (value, label) in &self.x.ticks {
             let x = self.x.share(*value) * 100.0;
             let _ = write!(
@@ -268,17 +256,18 @@ impl Bars {
             }
         }
         let about = escaped(&self.about);
-        let _ = write!(out, "</svg></svg><figcaption>{about}</figcaption></figure>");
+        let _ = write!(out, "</svg></div><figcaption>{about}</figcaption></figure>");
         out
     }
 }
 
-fn open_svg(out: &mut String, id: &str, title: &str, about: &str, height: f64) {
+/// The frame and the picture in it, with its name for those who do not see it.
+fn open_svg(out: &mut String, class: &str, id: &str, title: &str, about: &str, height: f64) {
     let _ = write!(
         out,
-        "<svg class=\"chart\" role=\"img\" width=\"100%\" height=\"{height}\" \
+        "<div class=\"frame{class}\"><svg class=\"chart\" role=\"img\" width=\"100%\" height=\"{height}\" \
          aria-labelledby=\"{id}-title {id}-about\"><title id=\"{id}-title\">{}</title>\
-         <desc id=\"{id}-about\">{}</desc>",
+         <desc id=\"{id}-about\">{}</desc><rect class=\"ground\" width=\"100%\" height=\"100%\"/>",
         escaped(title),
         escaped(about)
     );

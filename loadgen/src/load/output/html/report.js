@@ -21,7 +21,7 @@
   for (const figure of document.querySelectorAll("figure[data-columns]")) {
     const columns = figure.dataset.columns.split(" ").filter(Boolean).map(Number);
     if (columns.length === 0 || rows.length === 0) continue;
-    const chart = figure.querySelector(".chart");
+    const frame = figure.querySelector(".frame");
     const ground = figure.querySelector(".ground");
     const cursor = figure.querySelector(".cursor");
     const readout = figure.querySelector(".readout");
@@ -29,7 +29,7 @@
       cursor.classList.remove("shown");
       readout.textContent = "";
     };
-    chart.addEventListener("pointermove", (event) => {
+    frame.addEventListener("pointermove", (event) => {
       const area = ground.getBoundingClientRect();
       const x = (event.clientX - area.left) / area.width;
       if (x < 0 || x > 1) {
@@ -46,6 +46,6 @@
       cursor.setAttribute("x2", `${places[n] * 100}%`);
       cursor.classList.add("shown");
     });
-    chart.addEventListener("pointerleave", leave);
+    frame.addEventListener("pointerleave", leave);
   }
 }
