@@ -9,3 +9,5 @@ pub(crate) mod report;
 mod search;
 pub(crate) mod slo;
 mod units;
+mod report;
+mod script;
