@@ -1,0 +1,5 @@
+use std::net::SocketAddr;
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) addresses: Vec<SocketAddr>,
+}
