@@ -6,3 +6,4 @@ pub(crate) mod example;
 pub(crate) mod report;
 mod search;
 pub(crate) mod slo;
+pub(crate) mod tui;
