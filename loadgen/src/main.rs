@@ -1,5 +1,7 @@
 //! The `sockeye` command: serves WebSocket and shows what the engine can do.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "its parts come together"))]
+mod ab;
 mod apps;
 mod compare;
 mod deflate;

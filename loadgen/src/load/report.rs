@@ -408,6 +408,7 @@ pub(crate) struct Live<'a> {
     pub(crate) totals: &'a Totals,
     pub(crate) latency: &'a Latency,
     pub(crate) errors: &'a [ErrorCount],
+    pub(crate) closes: &'a [CloseCount],
     pub(crate) server: Option<&'a ServerUsage>,
 }
 
