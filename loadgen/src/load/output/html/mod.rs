@@ -125,7 +125,7 @@ fn tiles(out: &mut String, report: &Report) {
         for (quantile, q) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
             tile(quantile, time_ns(times.quantile_ns(q)), name.to_owned());
         }
-        tile("max", time_ns(times.max_ns()), format!("{name}, {} times", count(times.count())));
+        tile("max", time_ns(times.max_ns()), format!("{name}, of {}", count(times.count())));
     }
     let (totals, check) = (&report.totals, &report.client);
     if report.plan.load != LoadKind::Receive {
@@ -144,7 +144,7 @@ fn tiles(out: &mut String, report: &Report) {
         if lost == 0 { "none lost".to_owned() } else { format!("{} lost or failed", count(lost)) };
     tile("Connections", count(totals.connections_peak), lost);
     let kinds = match report.errors.len() {
-        0 => "of no kind".to_owned(),
+        0 => String::new(),
         1 => "of one kind".to_owned(),
         many => format!("of {many} kinds"),
     };
@@ -170,12 +170,17 @@ fn tiles(out: &mut String, report: &Report) {
 fn tables(out: &mut String, report: &Report) {
     out.push_str("<section class=\"tables\" aria-label=\"Tables\">\n");
     let latency = [table::latency(report), table::latency_in_full(report)];
-    for table in latency.into_iter().filter_map(Table::if_any) {
-        write_table(out, &table);
-    }
-    for table in &table::results(report) {
+    let all = latency.into_iter().filter_map(Table::if_any).chain(table::results(report));
+    // Many columns take the whole width, few stand beside one another.
+    let (wide, narrow): (Vec<_>, Vec<_>) = all.partition(|table| table.head.len() > 5);
+    for table in &wide {
         write_table(out, table);
     }
+    out.push_str("<div class=\"beside\">\n");
+    for table in &narrow {
+        write_table(out, table);
+    }
+    out.push_str("</div>\n");
     write_table(out, &table::plan(report));
     write_table(out, &table::glossary());
     out.push_str("</section>\n");
@@ -183,12 +188,14 @@ fn tables(out: &mut String, report: &Report) {
 
 fn write_table(out: &mut String, table: &Table) {
     let title = escaped(table.title);
-    let class = if table.of_words { "words" } else { "figures" };
-    // Few columns stand beside one another, many take the whole width.
-    let width = if table.of_words || table.head.len() > 4 { " wide" } else { "" };
+    let class = match (table.of_words, table.head.len()) {
+        (true, _) => "words",
+        (false, 2) => "figures pairs",
+        (false, _) => "figures",
+    };
     let _ = write!(
         out,
-        "<div class=\"table{width}\"><h2>{title}</h2><div class=\"scroll\" tabindex=\"0\" \
+        "<div class=\"table\"><h2>{title}</h2><div class=\"scroll\" tabindex=\"0\" \
          role=\"region\" aria-label=\"{title}\"><table class=\"{class}\"><thead><tr>"
     );
     for head in &table.head {
@@ -208,7 +215,11 @@ fn write_table(out: &mut String, table: &Table) {
 fn write_row(out: &mut String, row: &[String], attributes: &str) {
     let _ = write!(out, "<tr{attributes}>");
     for (n, cell) in row.iter().enumerate() {
-        let cell = escaped(cell);
+        let mut cell = escaped(cell);
+        // A figure and its unit stay together.
+        if n > 0 && cell.len() <= 16 {
+            cell = cell.replace(' ', "\u{a0}");
+        }
         if n == 0 {
             let _ = write!(out, "<th scope=\"row\">{cell}</th>");
         } else {
@@ -256,7 +267,7 @@ fn together(series: &[Window]) -> (Vec<Window>, usize) {
     let phases = series.chunk_by(|a, b| a.phase == b.phase);
     let windows = phases.flat_map(|phase| phase.chunks(each)).filter_map(|some| {
         let (first, others) = some.split_first()?;
-        Some(others.iter().fold(first.clone(), |sum, window| add(sum, window)))
+        Some(others.iter().fold(first.clone(), add))
     });
     (windows.collect(), each)
 }
