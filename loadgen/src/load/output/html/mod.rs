@@ -82,11 +82,16 @@ fn header(out: &mut String, report: &Report) {
     }
     let _ = writeln!(
         out,
-        "<p class=\"kind\">Load report</p>\n<h1>{}</h1>\n<p class=\"url\">{}</p>\n\
-         <p class=\"verdict\"><span class=\"badge {class}\">{verdict}</span> {sentence}</p>",
+        "<p class=\"kind\">Load report</p>\n<h1>{}</h1>\n<p class=\"url\">{}</p>",
         escaped(&facts::title(&report.plan)),
         escaped(&report.plan.url)
     );
+    if outcome != Outcome::Invalid {
+        let _ = writeln!(
+            out,
+            "<p class=\"verdict\"><span class=\"badge {class}\">{verdict}</span> {sentence}</p>"
+        );
+    }
     if !report.verdict.reasons.is_empty() {
         out.push_str("<ul class=\"reasons\">");
         for reason in &report.verdict.reasons {
@@ -297,4 +302,36 @@ fn add(mut sum: Window, other: &Window) -> Window {
     sum.max_ns = sum.max_ns.max(other.max_ns);
     sum.lag_p99_ns = sum.lag_p99_ns.max(other.lag_p99_ns);
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::report::Phase;
+
+    #[test]
+    fn many_windows_become_few_and_lose_nothing() {
+        let window = |n: usize| Window {
+            at_s: n as f64,
+            seconds: 1.0,
+            phase: if n < 7 { Phase::WarmUp } else { Phase::Measuring },
+            sent: 10,
+            max_ns: n as u64,
+            open: n as u64,
+            target_per_s: Some(10.0),
+            ..Window::default()
+        };
+        let series: Vec<_> = (0..10_000).map(window).collect();
+        let (windows, each) = together(&series);
+        assert!(each == 17 && windows.len() <= WINDOWS_MAX + 1, "{each}, {}", windows.len());
+        assert_eq!(windows.iter().map(|window| window.sent).sum::<u64>(), 100_000);
+        assert!((windows.iter().map(|window| window.seconds).sum::<f64>() - 1e4).abs() < 1e-6);
+        // The phases stay apart, and the worst is kept.
+        assert_eq!((windows[0].seconds, windows[0].max_ns), (7.0, 6));
+        assert_eq!((windows[1].at_s, windows[1].max_ns, windows[1].open), (7.0, 23, 23));
+        assert_eq!(windows[1].target_per_s, Some(10.0));
+
+        let (windows, each) = together(&series[..WINDOWS_MAX]);
+        assert_eq!((windows.as_slice(), each), (&series[..WINDOWS_MAX], 1));
+    }
 }
