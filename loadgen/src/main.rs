@@ -5,7 +5,9 @@ mod deflate;
 mod demo;
 mod files;
 #[expect(dead_code, reason = "its parts come together")]
+#[cfg_attr(not(test), expect(unused_imports, reason = "its parts come together"))]
 mod load;
+mod manual;
 mod serve;
 mod tls;
 
@@ -13,7 +15,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -35,6 +37,12 @@ enum Command {
     Serve(serve::Options),
     /// Run a server and a load against it in this process, for ten seconds
     Demo(demo::Options),
+    /// Print what a shell needs to complete commands and options
+    #[command(hide = true)]
+    Completions(manual::CompletionsOptions),
+    /// Print a manual page, or write all of them into a folder
+    #[command(hide = true)]
+    Man(manual::ManOptions),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +57,8 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(options) => serve::run(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Completions(options) => manual::completions(&options, Cli::command()),
+        Command::Man(options) => manual::man(&options, Cli::command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,3 +3,4 @@
 mod distribution;
 mod payload;
 mod report;
+mod script;
