@@ -164,7 +164,7 @@ impl Compiler<'_> {
             };
             return Err(self.at(&value.span(), format!("`{name}` {what}")));
         }
-        for name in raw.subprotocols.iter().filter(|name| !is_token(name.get_ref())) {
+        if let Some(name) = raw.subprotocols.iter().find(|name| !is_token(name.get_ref())) {
             let what = format!("`{}` is no name of a subprotocol", name.get_ref());
             return Err(self.at(&name.span(), what));
         }

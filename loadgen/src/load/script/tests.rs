@@ -399,6 +399,27 @@ fn presets_are_good_scripts() {
 }
 
 #[test]
+fn the_example_of_the_guide_is_a_good_script() {
+    let guide = fs::read_to_string(folder().join("../../docs/LOAD.md")).unwrap();
+    let from = guide.find("```toml\n").unwrap() + "```toml\n".len();
+    let to = from + guide[from..].find("```").unwrap();
+    // A file that is there.
+    let script = parse(&guide[from..to].replace("tokens.txt", "chat.toml")).unwrap();
+    assert_eq!(script.classes, ["login", "say"]);
+    let mut one = Driven::new(&script);
+    assert_eq!(one.sends(), "{\"type\":\"login\"}");
+    assert_eq!(one.text("ping"), Outcome::Reply { kind: Kind::Text });
+    assert_eq!(one.text("{\"type\":\"welcome\"}"), Outcome::Met { class: Some(0) });
+    for turn in 1..=10 {
+        let said = one.sends();
+        assert_eq!(said, format!("{{\"type\":\"say\",\"id\":\"3-{turn}\"}}"));
+        assert_eq!(one.text(&said), Outcome::Met { class: Some(1) });
+        assert!(matches!(one.next(), Action::Think { .. }));
+    }
+    assert_eq!(one.next(), Action::Close { code: 1000, reason: "done" });
+}
+
+#[test]
 fn the_preset_of_socket_io_talks_as_its_server_does() {
     let script = Script::load(&folder().join("socket-io.toml")).unwrap();
     let mut one = Driven::new(&script);
