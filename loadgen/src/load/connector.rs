@@ -161,6 +161,26 @@ impl Sources {
     }
 }
 
+impl Sources {
+    /// Has the next source connect; if its ports are used up, another one's may not be.
+    fn in_turn<T>(
+        &self,
+        turn: &mut u64,
+        mut connect: impl FnMut(Option<IpAddr>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut tries_left = SOURCES_TRIED.min(self.count());
+        loop {
+            let source = self.at(*turn);
+            *turn = turn.wrapping_add(1);
+            tries_left -= 1;
+            match connect(source) {
+                Err(error) if error.kind() == ErrorKind::AddrNotAvailable && tries_left > 0 => {}
+                connected => return connected,
+            }
+        }
+    }
+}
+
 /// Whom a socket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -207,53 +227,50 @@ impl Connector {
         match &self.place {
             Place::Unix(path) => {
                 let to = SockAddr::unix(path)?;
-                let socket = self.socket(Domain::UNIX, kind)?;
+                let buffer_bytes = self.receive_buffer_bytes.filter(|_| kind == Kind::Slow);
+                let socket = new_socket(Domain::UNIX, buffer_bytes)?;
                 socket.connect(&to)?;
                 Ok(Opened { socket: socket.into(), adopted: Adopted::Connected })
             }
             Place::Tcp(to) => {
                 let to = *to;
-                let mut tried = 0;
-                loop {
-                    let source = self.sources.at(self.turn);
-                    self.turn = self.turn.wrapping_add(1);
-                    tried += 1;
-                    match self.connect(to, source, kind) {
-                        // Its ports are used up; another source's may not be.
-                        Err(error)
-                            if error.kind() == ErrorKind::AddrNotAvailable
-                                && tried < SOURCES_TRIED.min(self.sources.count()) => {}
-                        opened => return opened,
-                    }
-                }
+                let Self { sources, turn, receive_buffer_bytes, .. } = self;
+                let buffer_bytes = receive_buffer_bytes.filter(|_| kind == Kind::Slow);
+                sources.in_turn(turn, |source| connect(to, source, buffer_bytes))
             }
         }
     }
+}
 
-    fn connect(&self, to: SocketAddr, source: Option<IpAddr>, kind: Kind) -> io::Result<Opened> {
-        let socket = self.socket(Domain::for_address(to), kind)?;
-        if let Some(source) = source {
-            // The port is chosen by connect(2), which knows the destination: the same port serves
-            // for several of them. Where this is not to be had, bind(2) chooses, from fewer.
-            if let Err(error) = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true) {
-                tracing::debug!(%error, "no IP_BIND_ADDRESS_NO_PORT");
-            }
-            socket.bind(&SocketAddr::new(source, 0).into())?;
+/// Begins to connect.
+fn connect(
+    to: SocketAddr,
+    source: Option<IpAddr>,
+    receive_buffer_bytes: Option<u32>,
+) -> io::Result<Opened> {
+    let socket = new_socket(Domain::for_address(to), receive_buffer_bytes)?;
+    if let Some(source) = source {
+        // The port is chosen by connect(2), which knows the destination: the same port serves for
+        // several of them. Where this is not to be had, bind(2) chooses, from fewer.
+        if let Err(error) = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true) {
+            tracing::debug!(%error, "no IP_BIND_ADDRESS_NO_PORT");
         }
-        match socket.connect(&to.into()) {
-            Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => Err(error),
-            _ => Ok(Opened { socket: socket.into(), adopted: Adopted::Connecting }),
-        }
+        socket.bind(&SocketAddr::new(source, 0).into())?;
     }
+    match socket.connect(&to.into()) {
+        Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => Err(error),
+        _ => Ok(Opened { socket: socket.into(), adopted: Adopted::Connecting }),
+    }
+}
 
-    fn socket(&self, domain: Domain, kind: Kind) -> io::Result<Socket> {
-        let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
-        if let (Kind::Slow, Some(bytes)) = (kind, self.receive_buffer_bytes) {
-            // Before it connects: the window that it offers depends on it.
-            socket.set_recv_buffer_size(bytes as usize)?;
-        }
-        Ok(socket)
+/// One of which nothing waits.
+fn new_socket(domain: Domain, receive_buffer_bytes: Option<u32>) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
+    if let Some(bytes) = receive_buffer_bytes {
+        // Before it connects: the window that it offers depends on it.
+        socket.set_recv_buffer_size(bytes as usize)?;
     }
+    Ok(socket)
 }
 
 /// The limit that an attempt to connect has run into, and how to raise it.

@@ -289,7 +289,7 @@ impl Checks<'_> {
                  {somaxconn}: those that are dropped try again a second later"
             );
             let remedy = format!(
-                "`sysctl -w net.core.somaxconn={}` and the server's backlog, or connect more slowly",
+                "`sysctl -w net.core.somaxconn={}` and the server's backlog, or fewer at a time",
                 burst.next_power_of_two()
             );
             self.find(Severity::Note, what, remedy);

@@ -44,19 +44,18 @@ impl ServerProcess {
         let number = i32::try_from(pid).ok().filter(is_process);
         let number = number.ok_or_else(|| format!("--server-pid {pid} is no process number"))?;
         let status = File::open(format!("/proc/{pid}/status")).map_err(|e| explain(pid, &e))?;
+        let text = read(&status).map_err(|error| explain(pid, &error))?;
+        // Threads have numbers of the same kind.
+        let group = field(&text, "Tgid:").and_then(|group| group.parse::<u32>().ok());
+        if let Some(group) = group.filter(|group| *group != pid) {
+            return Err(format!(
+                "--server-pid {pid} is a thread of process {group}: use --server-pid {group}"
+            ));
+        }
         let clock = clock_getcpuclockid(Pid::from_raw(number))
             .map_err(|error| explain(pid, &clock_error(error)))?;
-        let mut process = Self { pid, name: String::new(), clock, status };
-        let text = process.read_status().map_err(|error| explain(pid, &error))?;
-        process.name = field(&text, "Name:").unwrap_or("?").to_owned();
-        // It is a thread's number as well: what a thread uses is not what its process uses.
-        let group = field(&text, "Tgid:").and_then(|group| group.parse::<u32>().ok());
-        match group {
-            Some(group) if group != pid => Err(format!(
-                "--server-pid {pid} is a thread of process {group}: use --server-pid {group}"
-            )),
-            _ => Ok(process),
-        }
+        let name = field(&text, "Name:").unwrap_or("?").to_owned();
+        Ok(Self { pid, name, clock, status })
     }
 
     /// Its number.
@@ -79,7 +78,7 @@ impl ServerProcess {
 
     fn try_usage(&self) -> io::Result<Usage> {
         // First the status: it is a process's own, where a clock may be that of its successor.
-        let text = self.read_status()?;
+        let text = read(&self.status)?;
         let cpu = self.clock.now().map_err(clock_error)?;
         // One that has ended and was not waited for has no memory, and these lines are missing.
         let kilobytes = |name| number(&text, name).map(|kilobytes| kilobytes * 1024);
@@ -91,12 +90,12 @@ impl ServerProcess {
             threads: number(&text, "Threads:").and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
         })
     }
+}
 
-    fn read_status(&self) -> io::Result<String> {
-        let mut bytes = vec![0; STATUS_BYTES_MAX];
-        let len = self.status.read_at(&mut bytes, 0)?;
-        Ok(String::from_utf8_lossy(&bytes[..len]).into_owned())
-    }
+fn read(status: &File) -> io::Result<String> {
+    let mut bytes = vec![0; STATUS_BYTES_MAX];
+    let len = status.read_at(&mut bytes, 0)?;
+    Ok(String::from_utf8_lossy(&bytes[..len]).into_owned())
 }
 
 fn clock_error(error: Errno) -> io::Error {

@@ -148,17 +148,27 @@ fn unix_sockets_are_connected_at_once_or_full() {
 }
 
 #[test]
-fn an_address_of_another_machine_is_explained() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let place = Place::Tcp(listener.local_addr().unwrap());
-    // RFC 5737: for documentation, on no machine.
-    let options = from(&["192.0.2.1", "192.0.2.2"]);
-    let sources = Sources::choose(&options, &place, 4, PORTS).unwrap();
-    let mut connector = Connector::new(place.clone(), sources, &options, 0);
-    let error = connector.open(Kind::Usual).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
-    assert!(place.explain(&error).contains("--source is no address of this machine"));
-    assert_eq!(connector.turn, 2, "the other one was tried as well");
+fn a_source_without_ports_is_passed_over() {
+    let sources = Sources(ranges(&["127.0.0.0/24"]));
+    let mut turn = 250;
+    let full = |_: Option<IpAddr>| Err::<(), _>(Errno::ADDRNOTAVAIL.into());
+    let error = sources.in_turn(&mut turn, full).unwrap_err();
+    assert!(tcp("127.0.0.1:80").explain(&error).contains("no local port is left"));
+    assert_eq!(turn, 250 + SOURCES_TRIED, "others were tried, and not all");
+    let mut asked = Vec::new();
+    let connected = sources.in_turn(&mut turn, |source| {
+        asked.push(source.unwrap().to_string());
+        if asked.len() < 3 { Err(Errno::ADDRNOTAVAIL.into()) } else { Ok(()) }
+    });
+    assert!(connected.is_ok());
+    assert_eq!(asked, ["127.0.0.5", "127.0.0.6", "127.0.0.7"]);
+    // What is wrong with the target is wrong from everywhere.
+    let refused = |_: Option<IpAddr>| Err::<(), _>(Errno::CONNREFUSED.into());
+    assert!(sources.in_turn(&mut turn, refused).is_err());
+    assert_eq!(turn, 250 + SOURCES_TRIED + 4);
+    let mut turn = u64::MAX;
+    assert!(Sources::default().in_turn(&mut turn, full).is_err());
+    assert_eq!(turn, 0, "once, where the system chooses");
 }
 
 #[test]

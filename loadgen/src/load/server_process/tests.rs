@@ -68,9 +68,9 @@ fn a_child_is_watched_until_it_is_gone() {
     let mut child = Command::new("sh");
     child.arg("-c").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = Ended(child.spawn().unwrap());
-    let process = ServerProcess::new(child.0.id()).unwrap();
     let mut line = String::new();
     BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let process = ServerProcess::new(child.0.id()).unwrap();
     // `0m0.012s 0m0.003s`: user and system time, rounded down.
     let seconds = line.split_whitespace().map(|time| {
         let (minutes, seconds) = time.trim_end_matches('s').split_once('m').unwrap();

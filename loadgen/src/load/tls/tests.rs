@@ -1,5 +1,6 @@
 use std::io::{Read as _, Write as _};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser as _;
 use rcgen::{
@@ -12,6 +13,8 @@ use rustls::{ServerConfig, ServerConnection};
 use super::link::TlsError;
 use super::*;
 
+/// Authorities and files have names of their own.
+static NEXT: AtomicUsize = AtomicUsize::new(0);
 const NAME: &str = "sockeye.test";
 
 /// An authority, and files in a directory of this process.
@@ -20,6 +23,8 @@ struct Authority(CertifiedIssuer<'static, KeyPair>);
 impl Authority {
     fn new() -> Self {
         let mut params = CertificateParams::new([]).unwrap();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        params.distinguished_name.push(rcgen::DnType::CommonName, format!("authority {number}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
         Self(CertifiedIssuer::self_signed(params, key).unwrap())
@@ -78,8 +83,7 @@ struct File(PathBuf);
 
 impl File {
     fn new(text: &str) -> Self {
-        static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("sockeye-load-tls-{}-{number}.pem", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, text).unwrap();
@@ -120,6 +124,8 @@ struct Pair {
     link: TlsLink,
     server: ServerConnection,
     plain: Vec<u8>,
+    /// What the server got.
+    got: Vec<u8>,
     out: Vec<u8>,
     /// Bytes that the client gets at a time.
     chunk: usize,
@@ -132,7 +138,7 @@ impl Pair {
         link.start(&mut out).unwrap();
         assert!(!out.is_empty() && !link.is_ready());
         let server = ServerConnection::new(Arc::clone(server)).unwrap();
-        Self { link, server, plain: Vec::new(), out, chunk }
+        Self { link, server, plain: Vec::new(), got: Vec::new(), out, chunk }
     }
 
     /// Has all arrive that is on its way.
@@ -143,6 +149,8 @@ impl Pair {
                 self.server.read_tls(&mut out).unwrap();
                 // What is wrong the server says by an alert.
                 let _ = self.server.process_new_packets();
+                // Nothing more, for now, is an error of its own.
+                let _ = self.server.reader().read_to_end(&mut self.got);
             }
             self.out.clear();
             let mut records = Vec::new();
@@ -161,13 +169,6 @@ impl Pair {
 
     fn says(&mut self, bytes: &[u8]) {
         self.link.seal(bytes, &mut self.out).unwrap();
-    }
-
-    fn server_got(&mut self) -> Vec<u8> {
-        let mut got = Vec::new();
-        // Nothing more, for now, is an error of its own.
-        let _ = self.server.reader().read_to_end(&mut got);
-        got
     }
 }
 
@@ -197,8 +198,9 @@ fn a_handshake_and_messages_come_through_in_every_chunking() {
                 pair.says(&message);
                 pair.server.writer().write_all(&message).unwrap();
                 pair.run().unwrap();
-                assert!(pair.server_got() == message && pair.plain == message, "{chunk} {len}");
+                assert!(pair.got == message && pair.plain == message, "{chunk} {len}");
                 pair.plain.clear();
+                pair.got.clear();
             }
             assert_eq!(pair.server.alpn_protocol(), Some(&b"http/1.1"[..]));
             assert_eq!(pair.server.server_name(), Some(NAME));
