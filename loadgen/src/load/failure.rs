@@ -42,22 +42,11 @@ impl Failure {
 }
 
 fn of_io(error: &io::Error) -> String {
-    use io::ErrorKind::{
-        AddrNotAvailable, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable,
-        TimedOut,
-    };
     match error.kind() {
-        ConnectionRefused => {
-            "connection refused: nothing listens there; start the server, or check host and port"
-                .into()
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            "the server has reset a connection".into()
         }
-        ConnectionReset => "connection reset by the server".into(),
-        HostUnreachable | NetworkUnreachable => format!("{error}: check the address and the route"),
-        TimedOut => "the server's machine does not answer".into(),
-        AddrNotAvailable => "no local port is left: give more addresses with --source, or widen \
-                             net.ipv4.ip_local_port_range"
-            .into(),
-        _ => error.to_string(),
+        _ => format!("a connection was lost: {error}"),
     }
 }
 

@@ -5,17 +5,19 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sockeye_driver::{Close, Closed, ConnId, SideTable, Sink, Tx};
+use sockeye_driver::{Adopted, Close, Closed, ConnId, SideTable, Sink, Tx};
 
 use super::client::{Client, Next, Shared, Stage};
 use super::clock::NS_PER_S;
-use super::connector::Connector;
+use super::connector::{self, Connector};
 use super::failure::Failure;
 use super::flights::Flight;
 use super::pace::Pace;
 use super::plan::{Plan, Scenario};
 use super::record::Kind;
 use super::report::LoadKind;
+use super::target::Place;
+use super::tls::{ClientTls, TlsLink};
 
 /// Connections begun in a row before anything else is looked at.
 const OPENINGS_PER_TURN: usize = 64;
@@ -31,6 +33,29 @@ const CLOSE_TIMEOUT_NS: u64 = 2 * NS_PER_S;
 pub(crate) struct Gauge {
     pub(crate) open: AtomicU64,
     pub(crate) failed: AtomicU64,
+}
+
+/// How connections are begun.
+pub(crate) struct Dialer {
+    pub(crate) connector: Connector,
+    pub(crate) place: Place,
+    pub(crate) tls: Option<Arc<ClientTls>>,
+}
+
+impl Dialer {
+    fn dial<T: Tx>(
+        &mut self,
+        tx: &mut T,
+        is_slow: bool,
+    ) -> Result<(ConnId, Adopted, Option<TlsLink>), Failure> {
+        let link = self.tls.as_ref().map(|tls| tls.link()).transpose();
+        let link = link.map_err(|what| Failure::Other(what.into()))?;
+        let kind = if is_slow { connector::Kind::Slow } else { connector::Kind::Usual };
+        let explained = |error| Failure::Other(self.place.explain(&error).into());
+        let opened = self.connector.open(kind).map_err(explained)?;
+        let id = tx.adopt(opened.socket, opened.adopted).map_err(explained)?;
+        Ok((id, opened.adopted, link))
+    }
 }
 
 /// What is to happen to a connection at some time.
@@ -54,7 +79,7 @@ enum Action {
 /// The connections of a thread.
 pub(crate) struct Fleet {
     pub(crate) shared: Shared,
-    connector: Connector,
+    dialer: Dialer,
     clients: SideTable<Client>,
     gauge: Arc<Gauge>,
     /// Numbers that were not opened yet, the next one last.
@@ -76,7 +101,7 @@ pub(crate) struct Fleet {
 impl Fleet {
     pub(crate) fn new(
         shared: Shared,
-        connector: Connector,
+        dialer: Dialer,
         gauge: Arc<Gauge>,
         thread: usize,
     ) -> Self {
@@ -92,7 +117,7 @@ impl Fleet {
             shared.clock.now_ns() + open_gap_ns / plan.threads as u64 * thread as u64;
         Self {
             shared,
-            connector,
+            dialer,
             clients: SideTable::default(),
             gauge,
             to_open,
@@ -249,16 +274,14 @@ impl Fleet {
     /// Begins to open a connection that was due then.
     fn begin<T: Tx>(&mut self, tx: &mut T, number: usize, due_ns: u64) -> Option<ConnId> {
         let plan = self.plan();
-        let tls = self.connector.tls();
-        let begun = tls.map_err(Failure::Tls).and_then(|tls| {
-            let id = self.connector.connect(tx, plan.is_slow(number))?;
-            Ok((id, tls))
-        });
-        match begun {
-            Ok((id, tls)) => {
+        match self.dialer.dial(tx, plan.is_slow(number)) {
+            Ok((id, adopted, tls)) => {
                 self.pending += 1;
                 self.clients.insert(id, Client::new(number, due_ns, tls, &plan));
                 self.at(self.shared.now_ns + plan.connect_timeout_ns, Action::Expect(id));
+                if adopted == Adopted::Connected {
+                    self.connected(tx, id);
+                }
                 Some(id)
             }
             Err(failure) => {
@@ -623,8 +646,15 @@ impl<T: Tx> Sink<T> for Fleet {
 
     fn closed(&mut self, _tx: &mut T, id: ConnId, why: Closed) {
         self.tick();
+        let stage = self.clients.get(id).map(|client| client.stage);
         let failure = match why {
+            Closed::Eof if stage == Some(Stage::Upgrading) => {
+                Failure::Other("the server closed a connection instead of an answer".into())
+            }
             Closed::Eof => Failure::Other("the server closed a connection without a word".into()),
+            Closed::Error(error) if stage == Some(Stage::Connecting) => {
+                Failure::Other(self.dialer.place.explain(&error).into())
+            }
             Closed::Error(error) => Failure::Io(error),
         };
         self.lost(id, &failure);

@@ -26,6 +26,7 @@ mod scripted;
 mod search;
 mod series;
 mod server_process;
+mod server_watch;
 pub(crate) mod slo;
 mod stamp;
 mod target;
@@ -34,4 +35,4 @@ mod tui;
 mod units;
 mod worker;
 
-pub(crate) use command::{Options, run};
+pub(crate) use command::{AbOptions, Options, run, run_ab};

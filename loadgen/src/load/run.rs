@@ -13,9 +13,9 @@ use sockeye_driver::{Config, Epoll, Uring};
 
 use super::client::{Hands, Shared};
 use super::clock::{Clock, NS_PER_S};
-use super::connector::Connector;
+use super::connector::{Connector, ConnectorOptions, Sources};
 use super::distribution::Distribution;
-use super::fleet::{Fleet, Gauge};
+use super::fleet::{Dialer, Fleet, Gauge};
 use super::options::BackendName;
 use super::pace::Pace;
 use super::payload::{Generator, Payload};
@@ -25,8 +25,9 @@ use super::report::{
     ErrorCount, Latency, Live, LoadKind, Observer, Phase, PlanInfo, ServerUsage, Totals, Window,
 };
 use super::series::Series;
-use super::server_process::ServerProcess;
+use super::server_watch::ServerWatch;
 use super::target::Target;
+use super::tls::ClientTls;
 use super::worker::{Control, Ended, News, Worker};
 
 /// Between all connections being open and the first message: every thread has noticed by then.
@@ -39,7 +40,10 @@ const RECEIVE_BYTES: usize = (256 + 4) << 10;
 pub(crate) struct Setup {
     pub(crate) plan: Arc<Plan>,
     pub(crate) payload: Arc<Payload>,
-    pub(crate) target: Arc<Target>,
+    pub(crate) target: Target,
+    pub(crate) sockets: ConnectorOptions,
+    pub(crate) sources: Sources,
+    pub(crate) tls: Option<Arc<ClientTls>>,
     pub(crate) backend: BackendName,
     pub(crate) info: PlanInfo,
     pub(crate) server_pid: Option<u32>,
@@ -67,7 +71,7 @@ pub(crate) fn run(
     control: &Arc<Control>,
     observers: &mut [&mut dyn Observer],
 ) -> Result<Measured, String> {
-    let server = setup.server_pid.map(ServerProcess::new).transpose()?;
+    let server = setup.server_pid.map(ServerWatch::new).transpose()?;
     let clock = Clock::new();
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let gauge = Arc::new(Gauge::default());
@@ -157,9 +161,15 @@ impl Start {
             plain_in: Vec::new(),
             plain_out: Vec::new(),
         };
-        let connector = Connector::new(&setup.target, self.number, plan.threads);
+        let place = setup.target.place();
+        let first = self.number as u64 * (setup.sources.count() / plan.threads as u64);
+        let dialer = Dialer {
+            connector: Connector::new(place.clone(), setup.sources.clone(), &setup.sockets, first),
+            place: place.clone(),
+            tls: setup.tls.clone(),
+        };
         let pace = Pace::new(&plan.schedule(), plan.arrivals, self.number, plan.threads, plan.seed);
-        Ok((Fleet::new(shared, connector, Arc::clone(&self.gauge), self.number), pace))
+        Ok((Fleet::new(shared, dialer, Arc::clone(&self.gauge), self.number), pace))
     }
 }
 
@@ -168,7 +178,7 @@ struct Watch<'a> {
     setup: &'a Setup,
     clock: Clock,
     gauge: Arc<Gauge>,
-    server: Option<ServerProcess>,
+    server: Option<ServerWatch>,
     begun_ns: u64,
     start_ns: u64,
     /// Windows while connections are opened.
@@ -178,6 +188,9 @@ struct Watch<'a> {
     headline: Distribution,
     ended: Vec<Ended>,
     assembled: usize,
+    /// When the measurement begins, and when it ends, as long as they are to come.
+    looks: Vec<u64>,
+    looked_ns: u64,
 }
 
 impl<'a> Watch<'a> {
@@ -185,7 +198,7 @@ impl<'a> Watch<'a> {
         setup: &'a Setup,
         clock: Clock,
         gauge: Arc<Gauge>,
-        server: Option<ServerProcess>,
+        server: Option<ServerWatch>,
     ) -> Self {
         Self {
             setup,
@@ -200,6 +213,8 @@ impl<'a> Watch<'a> {
             headline: Distribution::default(),
             ended: Vec::new(),
             assembled: 0,
+            looks: Vec::new(),
+            looked_ns: clock.now_ns(),
         }
     }
 
@@ -210,9 +225,8 @@ impl<'a> Watch<'a> {
         observers: &mut [&mut dyn Observer],
     ) -> Result<(), String> {
         let threads = self.setup.plan.threads;
-        let window = Duration::from_nanos(self.setup.plan.window_ns);
         while self.ended.len() < threads {
-            match heard.recv_timeout(window) {
+            match heard.recv_timeout(self.patience()) {
                 Ok(News::Assembled) => {
                     self.assembled += 1;
                     if self.assembled == threads {
@@ -222,7 +236,7 @@ impl<'a> Watch<'a> {
                 Ok(News::Part { window, part }) => self.add(window, &part, observers)?,
                 Ok(News::Done(ended)) => self.ended.push(*ended),
                 Ok(News::Failed(error)) => return Err(error),
-                Err(RecvTimeoutError::Timeout) => self.look_at_connecting(observers)?,
+                Err(RecvTimeoutError::Timeout) => self.look(observers)?,
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err("a thread has ended without a word: this is a bug".into());
                 }
@@ -244,6 +258,8 @@ impl<'a> Watch<'a> {
         }
         self.start_ns = self.clock.now_ns() + HEAD_START_NS;
         control.start_ns.store(self.start_ns, Ordering::Release);
+        let from_ns = self.start_ns + self.setup.plan.warm_up_ns;
+        self.looks = vec![from_ns, from_ns + self.setup.plan.duration_ns];
     }
 
     fn add(
@@ -270,11 +286,31 @@ impl<'a> Watch<'a> {
         self.tell(observers)
     }
 
-    fn look_at_connecting(&mut self, observers: &mut [&mut dyn Observer]) -> Result<(), String> {
-        if self.start_ns > 0 {
+    /// Until something is to be looked at that no thread tells.
+    fn patience(&self) -> Duration {
+        let next_ns = match self.looks.first() {
+            Some(at_ns) => *at_ns,
+            None if self.start_ns == 0 => {
+                self.looked_ns + self.setup.plan.window_ns
+            }
+            None => return Duration::from_secs(1),
+        };
+        Duration::from_nanos(next_ns.saturating_sub(self.clock.now_ns()).max(1))
+    }
+
+    /// A moment has come: the measurement begins or ends, or a while of connecting is over.
+    fn look(&mut self, observers: &mut [&mut dyn Observer]) -> Result<(), String> {
+        let now_ns = self.clock.now_ns();
+        if self.looks.first().is_some_and(|at_ns| now_ns >= *at_ns) {
+            self.looks.remove(0);
+            if let Some(server) = &mut self.server {
+                if self.looks.is_empty() { server.end() } else { server.begin() }
+            }
+        }
+        if self.start_ns > 0 || now_ns < self.looked_ns + self.setup.plan.window_ns {
             return Ok(());
         }
-        let now_ns = self.clock.now_ns();
+        self.looked_ns = now_ns;
         let [at_s, seconds] = [
             self.connecting.last().map_or(0.0, |window| window.at_s + window.seconds),
             (now_ns - self.begun_ns) as f64 / NS_PER_S as f64,

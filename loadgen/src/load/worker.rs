@@ -65,8 +65,6 @@ pub(crate) struct Control {
     pub(crate) stop: Arc<AtomicBool>,
     /// This run cannot go on, or there is nothing to load.
     pub(crate) give_up: AtomicBool,
-    /// It was somebody at the screen.
-    pub(crate) by_hand: AtomicBool,
 }
 
 /// What a thread reports.
