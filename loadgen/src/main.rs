@@ -1,6 +1,5 @@
 //! The `sockeye` command: serves WebSocket and shows what the engine can do.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "its parts come together"))]
 mod ab;
 mod apps;
 mod compare;
@@ -43,6 +42,8 @@ enum Command {
     Load(Box<load::Options>),
     /// Compare reports of load, and say what is chance and what is not
     Compare(compare::Options),
+    /// Load two servers in turns, and say whether they differ
+    Ab(Box<load::AbOptions>),
     /// Print what a shell needs to complete commands and options
     Completions(manual::CompletionsOptions),
     /// Print a manual page, or write all of them into a folder
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options).map(done),
         Command::Load(options) => load::run(&options).map_err(Into::into),
         Command::Compare(options) => compare::run(&options),
+        Command::Ab(options) => load::run_ab(&options),
         Command::Completions(options) => manual::completions(&options, Cli::command()).map(done),
         Command::Man(options) => manual::man(&options, Cli::command()).map(done),
     };

@@ -1,27 +1,35 @@
 //! `sockeye load`: from the command line to the exit code.
 
 use std::env;
+use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::ab;
+
+use super::judge;
 use super::options::LoadOptions;
 use super::output::progress::Progress;
 use super::output::{OutputOptions, text};
+use super::preflight::{Demand, Limits, Preflight, Severity};
 use super::report::{Observer, Outcome, Report, Stage};
 use super::run::Setup;
 use super::search::{SearchOptions, find_max};
 use super::slo::Slo;
+use super::target::Place;
+use super::tui::Tui;
 use super::units;
 use super::worker::Control;
-use super::{judge, preflight, tui};
 
 /// What the shell sees of an end that is nobody's fault but the server's.
 const FAILED: u8 = 1;
+const USAGE: u8 = 2;
 const SLO_BREACHED: u8 = 3;
 const INVALID: u8 = 4;
 
@@ -73,22 +81,22 @@ pub(crate) struct GateOptions {
 /// Loads, shows, writes, judges.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
     options.output.check()?;
-    let setup = match options.load.setup(&options.url) {
+    let mut setup = match options.load.setup(&options.url) {
         Ok(setup) => setup,
         Err(error) => return Ok(usage(&error)),
     };
-    let findings = preflight::examine(&setup);
+    let preflight = examine(&setup);
     if options.preflight {
-        print!("{findings}");
-        return Ok(ExitCode::from(if findings.is_possible() { 0 } else { 2 }));
+        println!("{preflight}");
+        return Ok(ExitCode::from(if preflight.has_errors() { USAGE } else { 0 }));
     }
-    if !findings.is_possible() {
-        eprint!("{findings}");
-        return Ok(ExitCode::from(2));
+    for finding in preflight.findings.iter().filter(|it| it.severity > Severity::Note) {
+        eprintln!("sockeye: {finding}");
     }
-    if findings.has_warnings() {
-        eprint!("{findings}");
+    if preflight.has_errors() {
+        return Ok(ExitCode::from(USAGE));
     }
+    setup.target.reach(Duration::from_nanos(setup.plan.connect_timeout_ns))?;
     let signals = Signals::new()?;
     let mut ndjson = options.output.ndjson()?;
     let mut report = {
@@ -131,12 +139,7 @@ impl Options {
         if self.plain || !io::stderr().is_terminal() || !io::stdout().is_terminal() {
             return Ok(Some(Box::new(Progress::new(io::stderr()))));
         }
-        let control = Arc::clone(control);
-        let stop = move || {
-            control.by_hand.store(true, Ordering::Relaxed);
-            control.stop.store(true, Ordering::Relaxed);
-        };
-        let screen = tui::Screen::new(stop)
+        let screen = Tui::start(Arc::clone(&control.stop))
             .map_err(|error| format!("the screen cannot be drawn (try --plain): {error}"))?;
         Ok(Some(Box::new(screen)))
     }
@@ -216,13 +219,13 @@ impl Signals {
 
     /// Whether one came, or somebody at the screen wanted an end.
     pub(crate) fn came(&self) -> bool {
-        self.number() != 0
+        self.control.stop.load(Ordering::Relaxed)
     }
 
     /// Its number; an end that was asked for at the screen counts as Ctrl-C.
     fn number(&self) -> usize {
         match self.signal.load(Ordering::Relaxed) {
-            0 if self.control.by_hand.load(Ordering::Relaxed) => SIGINT as usize,
+            0 => SIGINT as usize,
             number => number,
         }
     }
@@ -242,7 +245,41 @@ pub(crate) fn exit_code(report: &Report, signals: &Signals) -> ExitCode {
 /// What is wrong with the command line, as all such errors are said.
 pub(crate) fn usage(error: &str) -> ExitCode {
     eprintln!("sockeye: {error}");
-    ExitCode::from(2)
+    ExitCode::from(USAGE)
+}
+
+/// Whether this machine can do it.
+fn examine(setup: &Setup) -> Preflight {
+    let place = setup.target.place();
+    let demand = Demand {
+        connections: setup.plan.connections as u64,
+        sources: setup.sources.count(),
+        is_unix: matches!(place, Place::Unix(_)),
+        is_local: place.is_loopback(),
+        tls: setup.tls.is_some(),
+        connects_per_s: setup.plan.connect_per_s,
+    };
+    Preflight::check(&demand, &Limits::read())
+}
+
+/// Options of `ab`.
+#[derive(Debug, Args)]
+pub(crate) struct AbOptions {
+    #[command(flatten)]
+    ab: ab::Options,
+    #[command(flatten)]
+    load: LoadOptions,
+}
+
+/// Two servers in turns.
+pub(crate) fn run_ab(options: &AbOptions) -> Result<ExitCode, Box<dyn Error>> {
+    let signals = Signals::new()?;
+    ab::run(&options.ab, |target| {
+        let mut setup = options.load.setup(&target.url)?;
+        setup.server_pid = target.server_pid.or(setup.server_pid);
+        setup.target.reach(Duration::from_nanos(setup.plan.connect_timeout_ns))?;
+        once(&setup, &[], &signals, &mut [])
+    })
 }
 
 /// The command line without what is nobody's business.

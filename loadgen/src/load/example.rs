@@ -34,6 +34,7 @@ pub(crate) fn report(rate_per_s: f64, times_ns: &[u64]) -> Report {
             ..Totals::default()
         },
         latency: Latency { response: response.if_any(), ..Latency::default() },
+        classes: Vec::new(),
         phases: Phases::default(),
         fanout: None,
         slow: None,

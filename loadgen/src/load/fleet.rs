@@ -99,12 +99,7 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn new(
-        shared: Shared,
-        dialer: Dialer,
-        gauge: Arc<Gauge>,
-        thread: usize,
-    ) -> Self {
+    pub(crate) fn new(shared: Shared, dialer: Dialer, gauge: Arc<Gauge>, thread: usize) -> Self {
         let plan = &shared.plan;
         let mut to_open: Vec<_> = plan.numbers(thread).collect();
         to_open.reverse();

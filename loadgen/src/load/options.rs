@@ -10,13 +10,16 @@ use sockeye_codec::deflate::DeflateConfig;
 use sockeye_codec::handshake::{ClientRequest, WsUrl};
 
 use super::clock::NS_PER_S;
+use super::connector::{ConnectorOptions, Sources};
 use super::pace::Arrivals;
 use super::payload::{Payload, PayloadOptions};
 use super::plan::{Plan, Scenario, Slow};
+use super::preflight::Limits;
 use super::report::{LoadKind, PlanInfo, Stage};
 use super::run::Setup;
 use super::script::Script;
-use super::target::Target;
+use super::target::{Target, TargetOptions};
+use super::tls::{ClientTls, TlsOptions};
 use super::units::{parse_bytes, parse_rate, parse_share, parse_time};
 
 /// The rate where none is given.
@@ -62,6 +65,12 @@ pub(crate) struct LoadOptions {
     pub(crate) payload: PayloadOptions,
     #[command(flatten)]
     pub(crate) connecting: ConnectingOptions,
+    #[command(flatten)]
+    pub(crate) target: TargetOptions,
+    #[command(flatten)]
+    pub(crate) sockets: ConnectorOptions,
+    #[command(flatten)]
+    pub(crate) tls: TlsOptions,
     #[command(flatten)]
     pub(crate) request: RequestOptions,
     #[command(flatten)]
@@ -195,16 +204,22 @@ pub(crate) struct ClientOptions {
 impl LoadOptions {
     /// All that a run against this URL needs.
     pub(crate) fn setup(&self, url: &str) -> Result<Setup, String> {
-        let parsed = WsUrl::parse(url).map_err(|error| error.to_string())?;
-        let plan = self.plan(&parsed)?;
+        let target = Target::resolve(url, &self.target)?;
+        let plan = self.plan(target.url())?;
+        let ports = Limits::read().ports_per_source();
+        let sources =
+            Sources::choose(&self.sockets, target.place(), plan.connections as u64, ports)?;
+        let is_secure = target.url().is_secure();
+        let tls = is_secure.then(|| ClientTls::new(&self.tls, target.url().host())).transpose()?;
         let payload = self.payload.payload()?;
-        let address =
-            format!("{}:{}", parsed.host(), parsed.port()).parse().map_err(|_| "address")?;
         Ok(Setup {
             info: self.info(url, &plan, &payload),
             plan: Arc::new(plan),
             payload: Arc::new(payload),
-            target: Arc::new(Target { addresses: vec![address] }),
+            target,
+            sockets: self.sockets.clone(),
+            sources,
+            tls: tls.map(Arc::new),
             backend: self.client.backend,
             server_pid: self.client.server_pid,
         })

@@ -194,12 +194,7 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    fn new(
-        setup: &'a Setup,
-        clock: Clock,
-        gauge: Arc<Gauge>,
-        server: Option<ServerWatch>,
-    ) -> Self {
+    fn new(setup: &'a Setup, clock: Clock, gauge: Arc<Gauge>, server: Option<ServerWatch>) -> Self {
         Self {
             setup,
             clock,
@@ -290,9 +285,7 @@ impl<'a> Watch<'a> {
     fn patience(&self) -> Duration {
         let next_ns = match self.looks.first() {
             Some(at_ns) => *at_ns,
-            None if self.start_ns == 0 => {
-                self.looked_ns + self.setup.plan.window_ns
-            }
+            None if self.start_ns == 0 => self.looked_ns + self.setup.plan.window_ns,
             None => return Duration::from_secs(1),
         };
         Duration::from_nanos(next_ns.saturating_sub(self.clock.now_ns()).max(1))
@@ -343,6 +336,7 @@ impl<'a> Watch<'a> {
             totals: &self.totals,
             latency: &latency,
             errors: &[],
+            closes: &[],
             server: usage.as_ref(),
         };
         for observer in observers {

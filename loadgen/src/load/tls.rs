@@ -17,7 +17,7 @@ use rustls::{
 
 pub(crate) mod link;
 
-use link::TlsLink;
+pub(crate) use link::{TlsError, TlsLink};
 
 /// Sessions to go on with; a load has one server.
 const SESSIONS_MAX: usize = 256;

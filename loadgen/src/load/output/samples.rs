@@ -176,6 +176,7 @@ fn plain() -> Report {
             lag: Some(times(100_000, 2_000.0, 3)),
             ping: None,
         },
+        classes: Vec::new(),
         phases: Phases {
             connect: Some(times(1_000, 40_000.0, 4)),
             tls: Some(times(1_000, 1_900_000.0, 5)),
@@ -439,6 +440,7 @@ pub(crate) fn live(report: &Report, windows: usize) -> Live<'_> {
         totals: &report.totals,
         latency: &report.latency,
         errors: &report.errors,
+        closes: &report.closes,
         server: report.server.as_ref(),
     }
 }
