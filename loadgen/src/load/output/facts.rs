@@ -185,10 +185,12 @@ const fn date(days: u64) -> (u64, u64, u64) {
 pub(super) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
-        // Those that turn the direction of writing could make a line say something else.
-        if c.is_control()
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        {
+        // Marks of the direction of writing could make a line say something else.
+        let is_direction = matches!(
+            c,
+            '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        );
+        if c.is_control() || is_direction {
             printable.extend(c.escape_unicode());
         } else {
             printable.push(c);

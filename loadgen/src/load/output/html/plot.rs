@@ -258,7 +258,8 @@ impl Bars {
                     out,
                     "<rect class=\"bar {colour}\" y=\"{y}\" width=\"{share:.2}%\" \
                      height=\"{BAR_HEIGHT}\"/>\
-                     <text class=\"value\" x=\"{share:.2}%\" dx=\"6\" y=\"{}\" dy=\".35em\">{}</text>",
+                     <text class=\"value\" x=\"{share:.2}%\" dx=\"6\" y=\"{}\" dy=\".35em\">\
+                     {}</text>",
                     y + BAR_HEIGHT / 2.0,
                     escaped(text)
                 );
@@ -274,7 +275,8 @@ impl Bars {
 fn open_svg(out: &mut String, class: &str, id: &str, title: &str, about: &str, height: f64) {
     let _ = write!(
         out,
-        "<div class=\"frame{class}\"><svg class=\"chart\" role=\"img\" width=\"100%\" height=\"{height}\" \
+        "<div class=\"frame{class}\"><svg class=\"chart\" role=\"img\" width=\"100%\" \
+         height=\"{height}\" \
          aria-labelledby=\"{id}-title {id}-about\"><title id=\"{id}-title\">{}</title>\
          <desc id=\"{id}-about\">{}</desc><rect class=\"ground\" width=\"100%\" height=\"100%\"/>",
         escaped(title),
