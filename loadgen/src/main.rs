@@ -11,7 +11,6 @@ mod files;
 #[expect(dead_code, reason = "its parts come together")]
 mod load;
 mod serve;
-#[cfg_attr(not(test), expect(dead_code, reason = "its parts come together"))]
 mod stats;
 mod tls;
 
