@@ -30,7 +30,8 @@ pub(crate) struct Options {
     /// --server-command of the same name, {port} in the URL is its port
     #[arg(long = "server", value_name = "NAME=URL")]
     servers: Vec<Named>,
-    /// Starts this server afresh for each of its runs, and ends it: A='./server --port {port}'.
+    /// Starts this server afresh for each of its runs, and ends it: A='./server --port {port}', or
+    /// with variables A='env PORT={port} node server.js'; sh -c '...' for more than one command.
     /// Without --server of that name its URL is ws://127.0.0.1:{port}/, and it comes after those
     /// with one
     #[arg(long = "server-command", value_name = "NAME=COMMAND")]
@@ -134,7 +135,8 @@ fn conclude(
     }
     let mut code = ExitCode::SUCCESS;
     if sides.iter().all(|side| !side.reports.is_empty()) {
-        code = compare::conclude(&[compare(&sides[0], &sides[1])], &judge)?;
+        let comparison = compare(&sides[0], &sides[1], judge.statistic());
+        code = compare::conclude(&[comparison], &judge)?;
     }
     if done < turns {
         return Ok(ExitCode::from(signals.last().map_or(EXIT_INTERRUPTED, |signal| 128 + signal)));

@@ -17,6 +17,8 @@ pub(crate) use analysis::{Change, Comparison, Side, compare};
 pub(crate) use metric::Metric;
 pub(crate) use show::Format;
 
+use crate::stats::Statistic;
+
 /// Exit codes besides 0, 1 and 2.
 const EXIT_INVALID: u8 = 4;
 const EXIT_REGRESSION: u8 = 5;
@@ -45,6 +47,10 @@ pub(crate) struct JudgeOptions {
     /// p99, p99.9, rate, cpu, rss, errors; may be given several times
     #[arg(long = "fail-on", value_name = "METRIC>PERCENT%")]
     pub(crate) fail_on: Vec<FailOn>,
+    /// Compare medians, not means: one odd run or window does not matter then, but neither does a
+    /// stall that only some have, and small differences are seen less often
+    #[arg(long)]
+    medians: bool,
     /// Print JSON
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
@@ -54,6 +60,10 @@ pub(crate) struct JudgeOptions {
 }
 
 impl JudgeOptions {
+    pub(crate) const fn statistic(&self) -> Statistic {
+        if self.medians { Statistic::Median } else { Statistic::Mean }
+    }
+
     const fn format(&self) -> Format {
         match (self.json, self.markdown) {
             (true, _) => Format::Json,
@@ -133,8 +143,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
             files::check_alike(&baseline, side)?;
         }
     }
-    let comparisons: Vec<_> =
-        candidates.iter().map(|candidate| compare(&baseline, candidate)).collect();
+    let comparisons: Vec<_> = candidates
+        .iter()
+        .map(|candidate| compare(&baseline, candidate, options.judge.statistic()))
+        .collect();
     conclude(&comparisons, &options.judge)
 }
 

@@ -27,10 +27,9 @@ pub(crate) struct Side {
 /// What a sample is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sample {
-    /// A run; what is compared are medians.
+    /// A run.
     Run,
-    /// A window of a run, usually a second; what is compared are means, which see a stall that
-    /// only some windows have. Neighbours are alike and are drawn in blocks.
+    /// A window of a run, usually a second. Neighbours are alike and are drawn in blocks.
     Window,
 }
 
@@ -85,6 +84,7 @@ pub(crate) struct Comparison {
     pub(crate) baseline: String,
     pub(crate) candidate: String,
     pub(crate) sample: Sample,
+    pub(crate) statistic: Statistic,
     /// Runs, or windows, on each side.
     pub(crate) counts: [usize; 2],
     /// What the times are: `response`, or what the report shows instead.
@@ -95,17 +95,18 @@ pub(crate) struct Comparison {
 }
 
 /// Compares, with runs as samples if there are enough of them, else with their windows.
-pub(crate) fn compare(baseline: &Side, candidate: &Side) -> Comparison {
+pub(crate) fn compare(baseline: &Side, candidate: &Side, statistic: Statistic) -> Comparison {
     let sides = [baseline, candidate];
     let enough = sides.iter().all(|side| side.reports.len() >= RUNS_MIN);
     let sample = if enough { Sample::Run } else { Sample::Window };
-    let rows: Vec<_> =
-        Metric::ALL.into_iter().filter_map(|metric| row(metric, sample, sides)).collect();
+    let rows = Metric::ALL.into_iter();
+    let rows = rows.filter_map(|metric| row(metric, sample, statistic, sides)).collect();
     let headline = baseline.reports.iter().find_map(|report| report.latency.headline());
     Comparison {
         baseline: baseline.name.clone(),
         candidate: candidate.name.clone(),
         sample,
+        statistic,
         counts: sides.map(|side| count(side, sample)),
         times: headline.map_or("response", |(times, _)| times),
         rows,
@@ -137,7 +138,7 @@ fn samples(metric: Metric, sample: Sample, side: &Side) -> Vec<f64> {
 }
 
 /// `None` if a side has nothing of this metric.
-fn row(metric: Metric, sample: Sample, sides: [&Side; 2]) -> Option<Row> {
+fn row(metric: Metric, sample: Sample, statistic: Statistic, sides: [&Side; 2]) -> Option<Row> {
     let [baseline, candidate] = sides.map(|side| samples(metric, sample, side));
     let fewest = baseline.len().min(candidate.len());
     let enough = match sample {
@@ -148,19 +149,17 @@ fn row(metric: Metric, sample: Sample, sides: [&Side; 2]) -> Option<Row> {
         let [baseline, candidate] = sides.map(|side| samples(metric, Sample::Run, side));
         return (!baseline.is_empty() && !candidate.is_empty()).then(|| Row {
             metric,
-            baseline: stats::median(&baseline),
-            candidate: stats::median(&candidate),
+            baseline: statistic.of(&baseline),
+            candidate: statistic.of(&candidate),
             interval: None,
             p_value: None,
             detectable: None,
             change: Change::NotSignificant,
         });
     }
-    let (statistic, blocks) = match sample {
-        Sample::Run => (Statistic::Median, [1, 1]),
-        Sample::Window => {
-            (Statistic::Mean, [stats::block_length(&baseline), stats::block_length(&candidate)])
-        }
+    let blocks = match sample {
+        Sample::Run => [1, 1],
+        Sample::Window => [stats::block_length(&baseline), stats::block_length(&candidate)],
     };
     let bootstrap = Bootstrap { statistic, resamples: RESAMPLES, seed: SEED };
     let independent = [block_means(&baseline, blocks[0]), block_means(&candidate, blocks[1])];

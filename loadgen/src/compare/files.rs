@@ -105,11 +105,13 @@ mod tests {
         Side { name: "a.json".into(), reports: vec![report] }
     }
 
+    type Spoil = fn(&mut Report);
+
     #[test]
     fn different_things_are_refused() {
         let baseline = side(report(100.0, &[1_000]));
         assert_eq!(check_alike(&baseline, &baseline), Ok(()));
-        let spoil: [(fn(&mut Report), &str); 4] = [
+        let spoil: [(Spoil, &str); 4] = [
             (|report| report.plan.scenario = "push".into(), "scenario echo and push"),
             (|report| report.plan.payload = "1 kB".into(), "payload 32 B and 1 kB"),
             (|report| report.plan.connections = 9, "connections 10 and 9"),

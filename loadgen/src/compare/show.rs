@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::analysis::{Comparison, Row, Sample};
+use crate::stats::Statistic;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -52,15 +53,23 @@ fn cells(comparison: &Comparison, row: &Row) -> [String; 7] {
 /// What the samples were, and how sure that makes it.
 fn method(comparison: &Comparison) -> String {
     let [baseline, candidate] = comparison.counts;
+    let statistic = statistic_name(comparison);
     match comparison.sample {
         Sample::Run => format!(
-            "samples: {baseline} and {candidate} runs; medians; intervals by bootstrap, and a \
+            "samples: {baseline} and {candidate} runs; {statistic}s; intervals by bootstrap, and a \
              difference is one only if Mann-Whitney's p is below 0.05 too"
         ),
         Sample::Window => format!(
-            "samples: {baseline} and {candidate} windows; means of the windows' figures; intervals \
-             by bootstrap of blocks, since neighbours are alike"
+            "samples: {baseline} and {candidate} windows; {statistic}s of the windows' figures; \
+             intervals by bootstrap of blocks, since neighbours are alike"
         ),
+    }
+}
+
+const fn statistic_name(comparison: &Comparison) -> &'static str {
+    match comparison.statistic {
+        Statistic::Mean => "mean",
+        Statistic::Median => "median",
     }
 }
 
@@ -132,6 +141,7 @@ fn json(comparison: &Comparison) -> Value {
         "baseline": comparison.baseline,
         "candidate": comparison.candidate,
         "sample": match comparison.sample { Sample::Run => "run", Sample::Window => "window" },
+        "statistic": statistic_name(comparison),
         "samples": comparison.counts,
         "times": comparison.times,
         "metrics": rows.collect::<Vec<_>>(),

@@ -1,9 +1,11 @@
 use clap::Parser;
 
 use super::analysis::Sample;
-use super::*;
+use super::{Change, Comparison, FailOn, Format, Metric, Options, Side, analysis, run, show};
 use crate::load::example::report;
 use crate::load::report::{Phase, Report, Window};
+use crate::stats::Statistic;
+use std::process::ExitCode;
 
 /// Numbers that vary by up to `spread` either way, the same each time.
 fn varied(count: u64, spread: f64, seed: u64) -> impl Iterator<Item = f64> {
@@ -43,6 +45,10 @@ fn windows(name: &str, p99_ns: f64, seed: u64) -> Side {
     Side { name: name.into(), reports: vec![report] }
 }
 
+fn compare(baseline: &Side, candidate: &Side) -> Comparison {
+    super::compare(baseline, candidate, Statistic::Mean)
+}
+
 fn p99(comparison: &Comparison) -> &analysis::Row {
     comparison.rows.iter().find(|row| row.metric == Metric::P99).unwrap()
 }
@@ -60,6 +66,8 @@ fn runs_that_differ_are_told_from_runs_that_do_not() {
     assert!((0.005..0.05).contains(&row.detectable.unwrap()));
     let faster = compare(&runs("b", 1.2e6, 5, 9), &baseline);
     assert_eq!(p99(&faster).verdict(), "faster");
+    let medians = super::compare(&baseline, &runs("b", 1.2e6, 5, 9), Statistic::Median);
+    assert_eq!(p99(&medians).verdict(), "slower");
     let same = compare(&baseline, &runs("b", 1e6, 5, 9));
     assert_eq!(p99(&same).verdict(), "not significant");
     // No row says more than there is: no server was looked at.
@@ -169,7 +177,10 @@ fn files_are_read_compared_and_judged() {
     assert_eq!(code(&[&a, &b, "--fail-on", "p99>5%"]), Ok(ExitCode::from(5)));
     assert_eq!(code(&[&b, &a, "--fail-on", "p99>5%", "--json"]), Ok(ExitCode::SUCCESS));
     let several = format!("{a},{a}");
-    assert_eq!(code(&["--baseline", &several, &b, &a, "--markdown"]), Ok(ExitCode::SUCCESS));
+    assert_eq!(
+        code(&["--baseline", &several, &b, &a, "--markdown", "--medians"]),
+        Ok(ExitCode::SUCCESS)
+    );
     assert_eq!(code(&[&a, &bad]), Ok(ExitCode::from(4)));
     assert_eq!(code(&[&a, &other, "--force"]), Ok(ExitCode::SUCCESS));
     let refused = code(&[&a, &other]).unwrap_err();

@@ -40,9 +40,9 @@ pub(crate) struct Tui {
 }
 
 impl Tui {
-    /// Takes the terminal. `q`, Ctrl-C, SIGINT, SIGTERM and SIGHUP set `stop`, which asks the run to
-    /// end; a second Ctrl-C does not wait for that. Whoever ends the process without dropping this
-    /// calls [`restore`] first.
+    /// Takes the terminal. `q`, Ctrl-C, SIGINT, SIGTERM and SIGHUP set `stop`, which asks the run
+    /// to end; a second Ctrl-C does not wait for that. Whoever ends the process without dropping
+    /// this calls [`restore`] first.
     pub(crate) fn start(stop: Arc<AtomicBool>) -> io::Result<Self> {
         restore_on_panic();
         enable_raw_mode()?;

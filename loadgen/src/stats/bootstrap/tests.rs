@@ -85,6 +85,24 @@ fn nineteen_of_twenty_intervals_of_many_samples_have_the_true_ratio() {
 }
 
 #[test]
+fn few_differences_are_called_where_there_are_none() {
+    let mut random = Random::new(41);
+    for (statistic, runs, allowed) in [
+        (Statistic::Mean, 5, 15..=50),
+        (Statistic::Mean, 10, 20..=50),
+        (Statistic::Median, 5, 5..=40),
+    ] {
+        let called = (0..1_000).filter(|seed| {
+            let (a, b) = (times(&mut random, runs, 1.0, 0.1), times(&mut random, runs, 1.0, 0.1));
+            let interval = bootstrap(statistic, *seed).ratio(&a, &b, [1, 1]).unwrap();
+            interval.excludes_one() && crate::stats::mann_whitney_p(&a, &b) < SIGNIFICANCE
+        });
+        let called = called.count();
+        assert!(allowed.contains(&called), "{statistic:?} of {runs} runs: {called} of 1,000");
+    }
+}
+
+#[test]
 fn neighbours_that_are_alike_do_not_make_it_too_sure() {
     let (mut seed, mut hits_without) = (0, 0);
     let hits = covered(|random| {
