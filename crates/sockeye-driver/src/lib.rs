@@ -24,7 +24,8 @@
 //! 5. **Bounded turns.** A turn reads at most [`Config::receive_budget_bytes`] from one connection
 //!    and accepts at most [`Config::accept_budget`] new ones.
 //! 6. [`Sink::closed`] comes exactly once for each id that was accepted, adopted, connected or
-//!    connecting, unless the sink aborted it: after [`Close::Abort`] the id is dead at once, without a call.
+//!    connecting, unless the sink aborted it: after [`Close::Abort`] the id is dead at once,
+//!    without a call.
 //! 7. A driver never drops bytes. How long a backlog may grow is for the engine to say: each method
 //!    that sends returns the bytes that now wait.
 

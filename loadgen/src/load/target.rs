@@ -173,6 +173,10 @@ impl Place {
             (Self::Tcp(_), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable) => {
                 format!("there is no way to {self}: check the address, and this machine's network")
             }
+            (Self::Tcp(_), ErrorKind::InvalidInput) => format!(
+                "{self} cannot be reached from the address of --source: 127/8 is for this machine \
+                 alone, name an address of its network"
+            ),
             (Self::Unix(_), ErrorKind::NotFound) => {
                 format!("there is no socket {self}: is the server running, and the path right?")
             }

@@ -115,7 +115,7 @@ fn the_gravest_comes_first() {
 
 #[test]
 fn tls_takes_memory_too() {
-    let limits = Limits { memory_available_bytes: Some(200 << 20), ..ROOMY };
+    let limits = Limits { memory_available_bytes: Some(160 << 20), ..ROOMY };
     assert_eq!(Preflight::check(&DEMAND, &limits).findings, []);
     let tls = Demand { tls: true, ..DEMAND };
     assert_eq!(Preflight::check(&tls, &limits).findings.len(), 1);

@@ -1,6 +1,8 @@
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
+use socket2::{Domain, Socket, Type};
+
 use super::*;
 
 fn options(resolve: &[&str]) -> TargetOptions {
@@ -13,9 +15,12 @@ fn plain(url: &str) -> Result<Target, String> {
     Target::resolve_by(url, &TargetOptions::default(), |_, _| panic!("looked up"))
 }
 
-fn refused() -> SocketAddr {
-    // It was free a moment ago, and nobody listens on it: sockets are given other ones first.
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// A place at which nobody listens, nor can while the socket is there.
+fn refusing() -> (Socket, Place) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, Place::Tcp(address))
 }
 
 #[test]
@@ -103,11 +108,13 @@ fn the_first_place_that_answers_is_kept() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = WsUrl::parse("ws://localhost/").unwrap();
     let answers = Place::Tcp(listener.local_addr().unwrap());
-    let places = vec![Place::Tcp(refused()), answers.clone(), Place::Tcp(refused())];
+    let (_first, first) = refusing();
+    let (_last, last) = refusing();
+    let places = vec![first.clone(), answers.clone(), last.clone()];
     let mut target = Target { url: url.clone(), places };
     target.reach(Duration::from_secs(20)).unwrap();
     assert_eq!(target.places(), [answers]);
-    let mut target = Target { url, places: vec![Place::Tcp(refused()), Place::Tcp(refused())] };
+    let mut target = Target { url, places: vec![first, last] };
     let error = target.reach(Duration::from_secs(20)).unwrap_err();
     assert_eq!(error.matches("is the server running").count(), 2, "{error}");
 }
@@ -137,6 +144,7 @@ fn every_failure_has_a_line_of_its_own() {
         (&tcp, ErrorKind::TimedOut, "firewalls"),
         (&tcp, ErrorKind::NetworkUnreachable, "no way to 10.0.0.1:80"),
         (&tcp, ErrorKind::AddrNotAvailable, "--source"),
+        (&tcp, ErrorKind::InvalidInput, "from the address of --source"),
         (&unix, ErrorKind::PermissionDenied, "/run/a may not be written to"),
         (&unix, ErrorKind::WouldBlock, "queue of /run/a is full"),
         (&unix, ErrorKind::Other, "cannot be connected to"),
