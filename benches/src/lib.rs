@@ -4,6 +4,7 @@
 //!   the client; `versus-floor` runs both beside the servers to be compared, in turn, and makes the
 //!   table. `versus-deflate` compares servers that compress. `docs/BENCHMARKING.md` says how and
 //!   why.
+//! - `floor-client` is a client that does no WebSocket; `versus-client` compares clients with it.
 //! - `benches/codec.rs` measures the codec alone.
 
 mod accept;
@@ -13,9 +14,11 @@ pub mod cpu;
 pub mod floors;
 pub mod frames;
 pub mod rows;
+pub mod sample;
 pub mod servers;
 pub mod summary;
 pub mod texts;
 pub mod tls;
+pub mod traffic;
 
 pub use accept::accept;

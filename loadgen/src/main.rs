@@ -1,6 +1,8 @@
 //! The `sockeye` command: serves WebSocket and shows what the engine can do.
 
 mod apps;
+#[cfg_attr(not(test), expect(dead_code, reason = "its parts come together"))]
+mod compare;
 mod deflate;
 mod demo;
 mod files;
@@ -9,6 +11,8 @@ mod files;
 mod load;
 mod manual;
 mod serve;
+#[cfg_attr(not(test), expect(dead_code, reason = "its parts come together"))]
+mod stats;
 mod tls;
 
 use std::io::{self, IsTerminal};

@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use sockeye::{Backend, ChosenBackend, Config, Handle, Handler, Server};
 
+use crate::apps::calibrate::{self, Calibrate, CalibrateOptions};
 use crate::apps::{self, App};
 use crate::deflate::DeflateOptions;
 use crate::tls::TlsOptions;
@@ -24,12 +25,14 @@ pub(crate) struct Options {
     /// What to serve
     #[arg(long, value_enum, default_value_t = App::Echo)]
     app: App,
-    /// Shards, each with a thread of its own [default: one for each processor]
+    /// Shards, each with a thread of its own [default: one for each processor; one to calibrate]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     shards: Option<u16>,
     /// How the bytes move
     #[arg(long, value_enum, default_value_t = BackendName::Auto)]
     backend: BackendName,
+    #[command(flatten)]
+    calibrate: CalibrateOptions,
     #[command(flatten)]
     deflate: DeflateOptions,
     #[command(flatten)]
@@ -60,6 +63,7 @@ impl From<BackendName> for Backend {
 pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     // Before the first thread, so that none is hit by a signal.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let schedule = options.calibrate.schedule(options.app)?;
     let tls = options.tls.load()?;
     let mut server = Server::bind(&*options.listen)
         .map_err(|error| match error {
@@ -70,7 +74,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             error => format!("--listen: {error}"),
         })?
         .backend(options.backend.into());
-    if let Some(shards) = options.shards {
+    // What one thread does is what the theory is about.
+    let shards = options.shards.or_else(|| (options.app == App::Calibrate).then_some(1));
+    if let Some(shards) = shards {
         server = server.shards(shards.into());
     }
     let deflate = options.deflate.config();
@@ -89,6 +95,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             let shared = Arc::new(apps::chat::Shared::default());
             let server = server.config(with_deflate(apps::chat::config()));
             serve(server, signals, move |_| apps::chat::Chat::new(Arc::clone(&shared)))
+        }
+        App::Calibrate => {
+            let shared = Arc::new(calibrate::Shared::new(schedule));
+            serve(server, signals, move |_| Calibrate::new(Arc::clone(&shared)))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What `sockeye serve` can serve.
 
+pub(crate) mod calibrate;
 pub(crate) mod chat;
 
 use clap::ValueEnum;
@@ -14,6 +15,9 @@ pub(crate) enum App {
     Broadcast,
     /// A chat in the browser: the page is at `/`, its socket at `/ws`
     Chat,
+    /// An echo that is unresponsive on a known schedule (--stall, --stall-every), on one shard
+    /// unless told otherwise: to see whether a load tool tells the truth
+    Calibrate,
 }
 
 /// Each message comes back, text as text, binary as binary.

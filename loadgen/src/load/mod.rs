@@ -1,6 +1,12 @@
 //! `sockeye load`: honest load on any WebSocket server.
 
-mod distribution;
+pub(crate) mod distribution;
+#[cfg(test)]
+pub(crate) mod example;
+mod output;
 mod payload;
-mod report;
+pub(crate) mod report;
 mod script;
+mod search;
+pub(crate) mod slo;
+mod units;

@@ -20,7 +20,7 @@ use rand::{RngExt, SeedableRng};
 use filling::FILLING;
 pub(crate) use options::PayloadOptions;
 pub(crate) use recorded::Recorded;
-pub(crate) use size::{SIZE_BYTES_MAX, Size, parse_bytes};
+pub(crate) use size::Size;
 pub(crate) use template::{LineOrder, Lines, Names, Template};
 
 /// The type of a data message (RFC 6455 section 5.6).

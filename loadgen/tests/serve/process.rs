@@ -93,14 +93,15 @@ impl Process {
         })
     }
 
-    /// Waits for a line of standard error that contains `text`.
-    pub(crate) fn wait_for_error_line(&self, text: &str) {
+    /// Waits for a line of standard error that contains `text`, and returns it.
+    pub(crate) fn wait_for_error_line(&self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.stderr.recv_timeout(left) {
                 Ok(line) if line.contains(text) => {
-                    return assert!(!line.contains('\x1b'), "colours in a file: {line:?}");
+                    assert!(!line.contains('\x1b'), "colours in a file: {line:?}");
+                    return line;
                 }
                 Ok(_) => {}
                 Err(error) => panic!("no line with {text:?}: {error}"),

@@ -13,6 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
 use sockeye_benches::rows::{Carrier, Row, Work};
+use sockeye_benches::sample::Sample;
 use sockeye_benches::tls::{self, ClientSession};
 use sockeye_benches::{cpu, frames, rows};
 
@@ -90,43 +91,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     load.open(options.row.connections)?;
     load.start()?;
     load.run(options.seconds / 5.0)?;
-    let before = Sample::take(&load, options.server)?;
+    let (before, resumed) = (Sample::take(options.server, load.messages)?, load.resumed);
     load.run(options.seconds)?;
-    let after = Sample::take(&load, options.server)?;
-    if load.resumes() && after.resumed - before.resumed != after.messages - before.messages {
+    let after = Sample::take(options.server, load.messages)?;
+    if load.resumes() && load.resumed - resumed != before.messages_until(&after) {
         return Err("the server does not resume every TLS session".into());
     }
     println!("{}", before.until(&after));
     Ok(())
-}
-
-struct Sample {
-    time: Instant,
-    server_ns: u64,
-    client_ns: u64,
-    messages: u64,
-    resumed: u64,
-}
-
-impl Sample {
-    fn take(load: &Load, server: u32) -> Result<Self, Box<dyn Error>> {
-        Ok(Self {
-            server_ns: cpu::process_ns(server)?,
-            client_ns: cpu::process_ns(std::process::id())?,
-            time: Instant::now(),
-            messages: load.messages,
-            resumed: load.resumed,
-        })
-    }
-
-    fn until(&self, end: &Self) -> serde_json::Value {
-        serde_json::json!({
-            "messages": end.messages - self.messages,
-            "elapsed_ns": (end.time - self.time).as_nanos() as u64,
-            "server_cpu_ns": end.server_ns - self.server_ns,
-            "client_cpu_ns": end.client_ns - self.client_ns,
-        })
-    }
 }
 
 impl Load {

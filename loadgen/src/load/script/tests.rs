@@ -258,7 +258,7 @@ fn what_is_wrong_is_one_line_with_its_place_and_what_to_do() {
         ("[[step]]\nping = true\ntimeout = \"1s\"", "line 4: timeout belongs to expect"),
         ("[[step]]\nexpect = \"x\"\nkind = \"text\"", "line 4: kind belongs to send"),
         ("[[step]]\nexpect = \"x\"\nmeasure = \"m\"", "line 4: nothing is sent before"),
-        ("[[step]]\nexpect = \"x\"\ntimeout = \"2\"", "line 4: `2` is no duration"),
+        ("[[step]]\nexpect = \"x\"\ntimeout = \"2\"", "line 4: `2` has no unit"),
         ("[[step]]\nexpect = \"x\"\ntimeout = \"0s\"", "line 4: it must be longer than nothing"),
         ("[[step]]\nexpect = \"x\"\ntimeout = \"25h\"", "line 4: `25h` is longer than a day"),
         ("[[step]]\nthink = \"normal:1s\"", "line 3: `normal:1s` is no think time"),
