@@ -1,4 +1,4 @@
-//! What a message is made of: bytes of some size, a template, lines of a file, or what was recorded.
+//! What a message is made of: bytes of some size, a template, lines of a file, a recording.
 //!
 //! A [`Payload`] is made once and shared by all threads. What changes from message to message
 //! stands in a [`Generator`], one for each thread, and in [`Values`]. Writing a message allocates
