@@ -83,7 +83,8 @@ fn pages(command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
     let page = |command: Command| {
         let name = command.get_display_name().unwrap_or("sockeye").to_owned();
         let mut page = Vec::new();
-        Man::new(command).render(&mut page)?;
+        let source = concat!("sockeye ", env!("CARGO_PKG_VERSION"));
+        Man::new(command).source(source).render(&mut page)?;
         Ok((name, page))
     };
     commands.into_iter().map(page).collect()
@@ -112,7 +113,8 @@ mod tests {
     fn pages_are_roff_without_empty_sections() {
         for (name, page) in pages(Cli::command()).unwrap() {
             let text = String::from_utf8(page).unwrap();
-            assert!(text.contains(&format!(".TH {name} 1")), "{name}: its title\n{text}");
+            let title = format!(".TH {name} 1  \"sockeye {}\"", env!("CARGO_PKG_VERSION"));
+            assert!(text.contains(&title), "{name}: its title\n{text}");
             let sections: Vec<_> = text.split("\n.SH ").skip(1).collect();
             let titles: Vec<_> = sections.iter().filter_map(|text| text.lines().next()).collect();
             assert!(titles.starts_with(&["NAME", "SYNOPSIS", "DESCRIPTION"]), "{name}: {titles:?}");

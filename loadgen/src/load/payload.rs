@@ -1,4 +1,4 @@
-//! What a message is made of: bytes of some size, a template, lines of a file, or what was recorded.
+//! What a message is made of: bytes of some size, a template, lines of a file, a recording.
 //!
 //! A [`Payload`] is made once and shared by all threads. What changes from message to message
 //! stands in a [`Generator`], one for each thread, and in [`Values`]. Writing a message allocates
@@ -20,7 +20,7 @@ use rand::{RngExt, SeedableRng};
 use filling::FILLING;
 pub(crate) use options::PayloadOptions;
 pub(crate) use recorded::Recorded;
-pub(crate) use size::{SIZE_BYTES_MAX, Size, parse_bytes};
+pub(crate) use size::Size;
 pub(crate) use template::{LineOrder, Lines, Names, Template};
 
 /// The type of a data message (RFC 6455 section 5.6).

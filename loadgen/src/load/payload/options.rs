@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::{LineOrder, Lines, Names, Payload, Recorded, Size, Template, parse_bytes, parse_mix};
+use super::super::units::parse_bytes;
+use super::{LineOrder, Lines, Names, Payload, Recorded, Size, Template, parse_mix};
 
 /// A file of messages is at most so long; all of it is held in memory.
 const FILE_BYTES_MAX: u64 = 1 << 30;

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use rand::RngExt;
 
+use super::super::units::parse_bytes;
+
 /// The largest message that a load has; longer ones of a lognormal distribution are cut to it.
 pub(crate) const SIZE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -129,23 +131,4 @@ fn size_bytes(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|bytes| *bytes <= SIZE_BYTES_MAX)
         .ok_or_else(|| format!("`{text}` is too large; a message has at most 64MiB"))
-}
-
-/// `32`, `10kB`, `64KiB`, `1MB`, `1MiB`: a number of bytes.
-pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit_bytes: u64 = match unit.trim() {
-        "" | "B" => 1,
-        "k" | "kB" => 1_000,
-        "K" | "KiB" => 1 << 10,
-        "MB" => 1_000_000,
-        "M" | "MiB" => 1 << 20,
-        "GB" => 1_000_000_000,
-        "G" | "GiB" => 1 << 30,
-        _ => return Err(format!("`{text}` is no size; give bytes, such as 32, 10kB or 64KiB")),
-    };
-    let number = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_bytes));
-    number.ok_or_else(|| format!("`{text}` is no size; give bytes, such as 32, 10kB or 64KiB"))
 }

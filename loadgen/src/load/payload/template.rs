@@ -106,7 +106,8 @@ enum Source {
 }
 
 const PLACES: &str = "{{seq}}, {{conn}}, {{uuid}}, {{rand MIN MAX}}, {{now_ns}}, {{now_ms}}, \
-                      {{fill SIZE}}, {{line NAME}}, {{var NAME}}, {{json line NAME}}, {{json var NAME}}";
+                      {{fill SIZE}}, {{line NAME}}, {{var NAME}}, \
+                      {{json line NAME}}, {{json var NAME}}";
 
 impl Template {
     /// Reads a template; the error says where and what.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use clap::Parser;
 use proptest::prelude::*;
 
+use super::size::SIZE_BYTES_MAX;
 use super::*;
 
 fn names() -> Names {
@@ -124,7 +125,7 @@ fn words_fill_as_much_as_is_asked_for() {
     let json = render(template, &Values::default());
     let text: String = serde_json::from_str(&json).unwrap();
     assert!((105..=205).contains(&text.len()), "words need no escapes in JSON: {json}");
-    assert!(wrong("{{fill many}}").starts_with("character 1: `many` is no size"));
+    assert!(wrong("{{fill many}}").starts_with("character 1: `many`"));
 }
 
 #[test]
@@ -191,9 +192,6 @@ fn sizes_are_read() {
     ] {
         assert!(size(bad).is_err(), "{bad}");
     }
-    assert_eq!(parse_bytes("10kB"), Ok(10_000));
-    assert_eq!(parse_bytes(" 2 MiB "), Ok(2 << 20));
-    assert!(parse_bytes("18446744073709551615GiB").is_err(), "no overflow");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use rand::RngExt;
 
+use super::super::units::parse_time;
+
 /// Nothing in a script takes longer.
 const NS_MAX: u64 = 24 * 3_600 * 1_000_000_000;
 
@@ -69,29 +71,7 @@ impl Pause {
 
 /// `500us`, `1.5s`, `2m`: at most a day.
 pub(super) fn duration_ns(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let wrong = || format!("`{text}` is no duration; write a number and us, ms, s, m or h: \"2s\"");
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit_ns = match unit {
-        "ns" => 1.0,
-        "us" | "µs" => 1e3,
-        "ms" => 1e6,
-        "s" => 1e9,
-        "m" => 60e9,
-        "h" => 3_600e9,
-        _ => return Err(wrong()),
-    };
-    let ns = number.parse::<f64>().map_err(|_| wrong())? * unit_ns;
-    #[expect(clippy::cast_precision_loss, reason = "a day is below 2^53")]
-    if ns > NS_MAX as f64 {
-        return Err(format!("`{text}` is longer than a day, which is the limit"));
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "at most a day, and digits have no sign"
-    )]
-    let ns = ns.round() as u64;
-    Ok(ns)
+    let ns = u64::try_from(parse_time(text.trim())?.as_nanos()).ok();
+    ns.filter(|ns| *ns <= NS_MAX)
+        .ok_or_else(|| format!("`{text}` is longer than a day, which is the limit"))
 }

@@ -199,7 +199,8 @@ fn every_way_to_send() {
 fn replies_are_given_whenever_they_are_due() {
     let script = parse(
         "name = \"x\"\n[[reply]]\nexpect_exact = \"2\"\nsend = \"3\"\n\
-         [[reply]]\nexpect_json = { pointer = \"/ping\" }\nsend = \"pong {{conn}}\"\nkind = \"binary\"\n\
+         [[reply]]\nexpect_json = { pointer = \"/ping\" }\n\
+         send = \"pong {{conn}}\"\nkind = \"binary\"\n\
          [[step]]\nthink = \"1s\"\n[[step]]\nexpect_any = true\n",
     )
     .unwrap();
@@ -237,78 +238,78 @@ fn what_is_saved_has_a_limit() {
     assert_eq!(one.text(&long.replace("xx", "x")), MET);
 }
 
+/// Scripts, and how their errors begin.
+const WRONG: &[(&str, &str)] = &[
+    ("", "line 1: there are no steps"),
+    ("[[step]]\nsent = \"x\"", "line 3: unknown field `sent`"),
+    ("[[step]]\n\n", "line 2: this step does nothing; give it send, "),
+    ("[[step]]\nsend = \"x\"\nexpect = \"y\"", "line 2: this step has send and expect; make two"),
+    ("[[step]\nping = true", "line 2: "),
+    ("[[step]]\nsend = 5", "line 3: invalid type"),
+    ("[[step]]\nsend = \"{{sek}}\"", "line 3: character 1: {{sek}} is unknown"),
+    ("[[step]]\nsend = \"{{var id}}\"", "line 3: character 1: nothing is saved as `id`"),
+    ("[[step]]\nexpect = \"{{uuid}}\"", "line 3: what is expected can name"),
+    ("[[step]]\nexpect = \"\"", "line 3: every message contains nothing"),
+    ("[[step]]\nexpect_any = false", "line 3: write expect_any = true"),
+    ("[[step]]\nping = false", "line 3: write ping = true"),
+    ("[[step]]\nping = true\ntimeout = \"1s\"", "line 4: timeout belongs to expect"),
+    ("[[step]]\nexpect = \"x\"\nkind = \"text\"", "line 4: kind belongs to send"),
+    ("[[step]]\nexpect = \"x\"\nmeasure = \"m\"", "line 4: nothing is sent before"),
+    ("[[step]]\nexpect = \"x\"\ntimeout = \"2\"", "line 4: `2` has no unit"),
+    ("[[step]]\nexpect = \"x\"\ntimeout = \"0s\"", "line 4: it must be longer than nothing"),
+    ("[[step]]\nexpect = \"x\"\ntimeout = \"25h\"", "line 4: `25h` is longer than a day"),
+    ("[[step]]\nthink = \"normal:1s\"", "line 3: `normal:1s` is no think time"),
+    ("[[step]]\nthink = \"uniform:2s..1s\"", "line 3: `uniform:2s..1s` begins above its end"),
+    ("[[step]]\nclose = { code = 1006 }", "line 3: 1006 may not stand in a close frame"),
+    ("[[step]]\nclose = { code = 70000 }", "line 3: "),
+    ("[[step]]\nclose = {}\n[[step]]\nping = true", "line 3: close is the end"),
+    ("[[step]]\nloop = { times = 2, steps = [{ close = {} }] }", "line 3: close is the end"),
+    ("[[step]]\nloop = { times = 2, steps = [] }", "line 3: the loop is empty"),
+    ("[[step]]\nloop = { times = 0, steps = [{ ping = true }] }", "line 3: times is from 1"),
+    ("[[step]]\nloop = { steps = [{ ping = true }] }", "line 3: a loop has one of"),
+    (
+        "[[step]]\nloop = { forever = true, steps = [{ send = \"x\" }, { think = \"0s\" }] }",
+        "line 3: this loop would send without a pause",
+    ),
+    ("[[step]]\nsend_hex = \"0\"", "line 3: this is no hex"),
+    ("[[step]]\nsend_hex = \"ff\"\nkind = \"text\"", "line 3: text must be UTF-8"),
+    ("[[step]]\nsend_base64 = \"!\"", "line 3: this is no base64"),
+    ("[[step]]\nsend_file = \"none.txt\"", "line 3: "),
+    ("[[step]]\nexpect_json = { pointer = \"type\" }", "line 3: a pointer begins with a slash"),
+    ("[[step]]\nexpect_json = { point = \"/type\" }", "line 3: unknown field `point`"),
+    ("[[step]]\nexpect_json = []", "line 3: no conditions"),
+    ("[[step]]\nexpect_json = \"/type\"", "line 3: invalid type: string \"/type\", expected {"),
+    (
+        "[[step]]\nexpect_json = { pointer = \"/a\", equals = 2026-01-01 }",
+        "line 3: JSON has no dates",
+    ),
+    ("[data.users]\nfile = \"none.txt\"\n[[step]]\nping = true", "line 3: "),
+    (
+        "[data.users]\nfile = \"chat.toml\"\norder = \"any\"\n[[step]]\nping = true",
+        "line 4: unknown variant",
+    ),
+    ("[connect]\npath = \"x\"\n[[step]]\nping = true", "line 3: a path begins with a slash"),
+    (
+        "[connect.headers]\nHost = \"x\"\n[[step]]\nping = true",
+        "line 3: `Host` is not for a script",
+    ),
+    ("[connect.headers]\n\"a b\" = \"x\"\n[[step]]\nping = true", "line 3: `a b` is no name"),
+    (
+        "[connect.headers]\na = \"x\\r\\ny\"\n[[step]]\nping = true",
+        "line 3: `a` has a value with control",
+    ),
+    ("[connect]\nsubprotocols = [\"a,b\"]\n[[step]]\nping = true", "line 3: `a,b` is no name"),
+    ("[[reply]]\nsend = \"x\"\n[[step]]\nping = true", "line 2: a reply has one of"),
+    (
+        "[[reply]]\nexpect_json = { pointer = \"\", save = \"x\" }\nsend = \"x\"\n\
+         [[step]]\nping = true",
+        "line 3: a reply saves nothing",
+    ),
+];
+
 #[test]
 fn what_is_wrong_is_one_line_with_its_place_and_what_to_do() {
-    let cases = [
-        ("", "line 1: there are no steps"),
-        ("[[step]]\nsent = \"x\"", "line 3: unknown field `sent`"),
-        ("[[step]]\n\n", "line 2: this step does nothing; give it send, "),
-        (
-            "[[step]]\nsend = \"x\"\nexpect = \"y\"",
-            "line 2: this step has send and expect; make two",
-        ),
-        ("[[step]\nping = true", "line 2: "),
-        ("[[step]]\nsend = 5", "line 3: invalid type"),
-        ("[[step]]\nsend = \"{{sek}}\"", "line 3: character 1: {{sek}} is unknown"),
-        ("[[step]]\nsend = \"{{var id}}\"", "line 3: character 1: nothing is saved as `id`"),
-        ("[[step]]\nexpect = \"{{uuid}}\"", "line 3: what is expected can name"),
-        ("[[step]]\nexpect = \"\"", "line 3: every message contains nothing"),
-        ("[[step]]\nexpect_any = false", "line 3: write expect_any = true"),
-        ("[[step]]\nping = false", "line 3: write ping = true"),
-        ("[[step]]\nping = true\ntimeout = \"1s\"", "line 4: timeout belongs to expect"),
-        ("[[step]]\nexpect = \"x\"\nkind = \"text\"", "line 4: kind belongs to send"),
-        ("[[step]]\nexpect = \"x\"\nmeasure = \"m\"", "line 4: nothing is sent before"),
-        ("[[step]]\nexpect = \"x\"\ntimeout = \"2\"", "line 4: `2` is no duration"),
-        ("[[step]]\nexpect = \"x\"\ntimeout = \"0s\"", "line 4: it must be longer than nothing"),
-        ("[[step]]\nexpect = \"x\"\ntimeout = \"25h\"", "line 4: `25h` is longer than a day"),
-        ("[[step]]\nthink = \"normal:1s\"", "line 3: `normal:1s` is no think time"),
-        ("[[step]]\nthink = \"uniform:2s..1s\"", "line 3: `uniform:2s..1s` begins above its end"),
-        ("[[step]]\nclose = { code = 1006 }", "line 3: 1006 may not stand in a close frame"),
-        ("[[step]]\nclose = { code = 70000 }", "line 3: "),
-        ("[[step]]\nclose = {}\n[[step]]\nping = true", "line 3: close is the end"),
-        ("[[step]]\nloop = { times = 2, steps = [{ close = {} }] }", "line 3: close is the end"),
-        ("[[step]]\nloop = { times = 2, steps = [] }", "line 3: the loop is empty"),
-        ("[[step]]\nloop = { times = 0, steps = [{ ping = true }] }", "line 3: times is from 1"),
-        ("[[step]]\nloop = { steps = [{ ping = true }] }", "line 3: a loop has one of"),
-        (
-            "[[step]]\nloop = { forever = true, steps = [{ send = \"x\" }, { think = \"0s\" }] }",
-            "line 3: this loop would send without a pause",
-        ),
-        ("[[step]]\nsend_hex = \"0\"", "line 3: this is no hex"),
-        ("[[step]]\nsend_hex = \"ff\"\nkind = \"text\"", "line 3: text must be UTF-8"),
-        ("[[step]]\nsend_base64 = \"!\"", "line 3: this is no base64"),
-        ("[[step]]\nsend_file = \"none.txt\"", "line 3: "),
-        ("[[step]]\nexpect_json = { pointer = \"type\" }", "line 3: a pointer begins with a slash"),
-        ("[[step]]\nexpect_json = { point = \"/type\" }", "line 3: unknown field `point`"),
-        ("[[step]]\nexpect_json = []", "line 3: no conditions"),
-        ("[[step]]\nexpect_json = \"/type\"", "line 3: invalid type: string \"/type\", expected {"),
-        (
-            "[[step]]\nexpect_json = { pointer = \"/a\", equals = 2026-01-01 }",
-            "line 3: JSON has no dates",
-        ),
-        ("[data.users]\nfile = \"none.txt\"\n[[step]]\nping = true", "line 3: "),
-        (
-            "[data.users]\nfile = \"chat.toml\"\norder = \"any\"\n[[step]]\nping = true",
-            "line 4: unknown variant",
-        ),
-        ("[connect]\npath = \"x\"\n[[step]]\nping = true", "line 3: a path begins with a slash"),
-        (
-            "[connect.headers]\nHost = \"x\"\n[[step]]\nping = true",
-            "line 3: `Host` is not for a script",
-        ),
-        ("[connect.headers]\n\"a b\" = \"x\"\n[[step]]\nping = true", "line 3: `a b` is no name"),
-        (
-            "[connect.headers]\na = \"x\\r\\ny\"\n[[step]]\nping = true",
-            "line 3: `a` has a value with control",
-        ),
-        ("[connect]\nsubprotocols = [\"a,b\"]\n[[step]]\nping = true", "line 3: `a,b` is no name"),
-        ("[[reply]]\nsend = \"x\"\n[[step]]\nping = true", "line 2: a reply has one of"),
-        (
-            "[[reply]]\nexpect_json = { pointer = \"\", save = \"x\" }\nsend = \"x\"\n[[step]]\nping = true",
-            "line 3: a reply saves nothing",
-        ),
-    ];
-    let unlike: Vec<_> = cases
+    let unlike: Vec<_> = WRONG
         .iter()
         .map(|(text, expected)| (wrong(text), expected))
         .filter(|(error, expected)| !error.starts_with(*expected))
@@ -341,7 +342,8 @@ fn scripts_have_limits() {
 #[test]
 fn the_request_to_upgrade_can_be_templates() {
     let script = parse(
-        "name = \"x\"\n[connect]\npath = \"/room/{{conn}}\"\nheaders = { Authorization = \"B {{line t}}\" }\n\
+        "name = \"x\"\n[connect]\npath = \"/room/{{conn}}\"\n\
+         headers = { Authorization = \"B {{line t}}\" }\n\
          subprotocols = [\"a\", \"b\"]\n[data.t]\nfile = \"chat.toml\"\norder = \"connection\"\n\
          [[step]]\nping = true\n",
     )
