@@ -1,19 +1,23 @@
 //! The `sockeye` command: serves WebSocket and shows what the engine can do.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "its parts come together"))]
+mod ab;
 mod apps;
+mod compare;
 mod deflate;
 mod demo;
 mod files;
-#[expect(dead_code, reason = "its parts come together")]
 mod load;
+mod manual;
 mod serve;
+mod stats;
 mod tls;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -35,6 +39,14 @@ enum Command {
     Serve(serve::Options),
     /// Run a server and a load against it in this process, for ten seconds
     Demo(demo::Options),
+    /// Load any WebSocket server, and tell honestly how it bears it
+    Load(Box<load::Options>),
+    /// Compare reports of load, and say what is chance and what is not
+    Compare(compare::Options),
+    /// Print what a shell needs to complete commands and options
+    Completions(manual::CompletionsOptions),
+    /// Print a manual page, or write all of them into a folder
+    Man(manual::ManOptions),
 }
 
 fn main() -> ExitCode {
@@ -46,12 +58,17 @@ fn main() -> ExitCode {
         .with_writer(io::stderr)
         .init();
     files::raise_limit();
+    let done = |()| ExitCode::SUCCESS;
     let result = match cli.command {
-        Command::Serve(options) => serve::run(&options),
-        Command::Demo(options) => demo::run(&options),
+        Command::Serve(options) => serve::run(&options).map(done),
+        Command::Demo(options) => demo::run(&options).map(done),
+        Command::Load(options) => load::run(&options).map_err(Into::into),
+        Command::Compare(options) => compare::run(&options),
+        Command::Completions(options) => manual::completions(&options, Cli::command()).map(done),
+        Command::Man(options) => manual::man(&options, Cli::command()).map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("sockeye: {error}");
             ExitCode::FAILURE

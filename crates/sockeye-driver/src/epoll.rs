@@ -8,7 +8,7 @@
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -72,6 +72,10 @@ impl Port for EpollPort {
 
     fn connect(&mut self, to: SocketAddr) -> io::Result<TcpStream> {
         TcpStream::connect(to)
+    }
+
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<TcpStream> {
+        sockets::adopt(socket)
     }
 
     fn watch(&mut self, id: ConnId, connection: &mut Connection) -> io::Result<()> {

@@ -23,8 +23,8 @@
 //!    method they were given to.
 //! 5. **Bounded turns.** A turn reads at most [`Config::receive_budget_bytes`] from one connection
 //!    and accepts at most [`Config::accept_budget`] new ones.
-//! 6. [`Sink::closed`] comes exactly once for each id that was accepted, connected or connecting,
-//!    unless the sink aborted it: after [`Close::Abort`] the id is dead at once, without a call.
+//! 6. [`Sink::closed`] comes exactly once for each id that was accepted, adopted, connected or
+//!    connecting, unless the sink aborted it: after [`Close::Abort`] the id is dead at once, without a call.
 //! 7. A driver never drops bytes. How long a backlog may grow is for the engine to say: each method
 //!    that sends returns the bytes that now wait.
 
@@ -42,6 +42,7 @@ mod uring;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -118,7 +119,7 @@ pub trait Sink<T: Tx> {
     /// A peer connected to the listener: [`Tx::peer_addr`] says who, unless it is gone already.
     fn accepted(&mut self, tx: &mut T, id: ConnId);
 
-    /// A [`Tx::connect`] succeeded.
+    /// A [`Tx::connect`] succeeded, or one that was [adopted](Tx::adopt) on its way.
     fn connected(&mut self, tx: &mut T, id: ConnId);
 
     /// Bytes came in. They are the sink's to change, until it returns.
@@ -154,6 +155,19 @@ pub trait Tx {
     /// # Errors
     /// What can be told at once, such as an unreachable network or no file descriptors.
     fn connect(&mut self, to: SocketAddr) -> io::Result<ConnId>;
+
+    /// Takes over a stream socket that was made elsewhere: one that is bound to an address of its
+    /// own, a Unix socket, one end of a pair, or what another protocol has begun on. It need not be
+    /// non-blocking; from here on it is. What has come in already is told like all that follows.
+    ///
+    /// The driver sets `TCP_NODELAY` on what [connects](Adopted::Connecting), as after
+    /// [`connect`](Self::connect); of what is [connected](Adopted::Connected), which may be no TCP
+    /// at all, no other option is touched. A Unix socket has no [`peer_addr`](Self::peer_addr).
+    ///
+    /// # Errors
+    /// The kernel's refusal to watch it, which closes it. `Unsupported` where there are no sockets
+    /// of the system's below, or where TLS is: its handshake would be the one of a server.
+    fn adopt(&mut self, socket: OwnedFd, adopted: Adopted) -> io::Result<ConnId>;
 
     /// Lends an empty block to append to; it goes back by [`flush`](Self::flush). One block is out
     /// at a time.
@@ -193,6 +207,16 @@ pub trait Tx {
 
     /// Stops accepting and closes the listener.
     fn stop_listening(&mut self);
+}
+
+/// How far a socket is that [`Tx::adopt`] takes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adopted {
+    /// A connect of TCP is under way, or through: [`Sink::connected`] or [`Sink::closed`] follows.
+    /// (A Unix socket connects at once or not at all.)
+    Connecting,
+    /// It is connected, and [`Sink::connected`] does not follow.
+    Connected,
 }
 
 /// How [`Tx::close`] ends a connection.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Write as _};
 use std::mem;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ pub(crate) use mio::net::{TcpListener, TcpStream};
 
 use crate::outbuf::{Block, Outbuf};
 use crate::slots::{ConnId, Slots};
-use crate::{Close, Closed, Config, Counters, Sink, Tx};
+use crate::{Adopted, Close, Closed, Config, Counters, Sink, Tx};
 
 mod accept;
 mod deferred;
@@ -22,7 +23,7 @@ mod socket;
 
 pub(crate) use accept::Listener;
 pub(crate) use deferred::{DEFERRED_BYTES_MAX, Deferral, Deferred};
-pub(crate) use socket::{Accept, Socket};
+pub(crate) use socket::{Accept, Socket, adopt};
 
 /// A block that grew beyond this is not kept for the next connection.
 const BLOCK_BYTES_KEPT: usize = 512 << 10;
@@ -45,6 +46,12 @@ pub trait Port: Sized {
     /// # Errors
     /// What can be told at once.
     fn connect(&mut self, to: SocketAddr) -> io::Result<Self::Socket>;
+
+    /// Makes its own kind of a socket of the system's.
+    ///
+    /// # Errors
+    /// The kernel's, or `Unsupported`.
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<Self::Socket>;
 
     /// Watches a socket from now on: whether it connects, or what it receives.
     ///
@@ -402,6 +409,12 @@ impl<P: Port> Tx for SocketTx<P> {
     fn connect(&mut self, to: SocketAddr) -> io::Result<ConnId> {
         let stream = self.port.connect(to)?;
         self.register(stream, flag::CONNECTING)
+    }
+
+    fn adopt(&mut self, socket: OwnedFd, adopted: Adopted) -> io::Result<ConnId> {
+        let stream = self.port.adopt(socket)?;
+        let connecting = adopted == Adopted::Connecting;
+        self.register(stream, if connecting { flag::CONNECTING } else { 0 })
     }
 
     #[inline]

@@ -6,6 +6,7 @@ use std::fmt;
 use std::thread;
 
 pub(crate) mod accept;
+pub(crate) mod adopt;
 pub(crate) mod close;
 pub(crate) mod connect;
 pub(crate) mod descriptor;
@@ -123,10 +124,18 @@ macro_rules! mount {
                 peers_wait_for_descriptors_and_are_then_served;
         }
     };
-    // What takes a descriptor to watch.
+    // What takes descriptors, to watch or to hand over.
     ($worlds:path, with descriptors) => {
         $crate::suite::mount! {
             $worlds, $crate::suite::run;
+            adopt:
+                what_is_adopted_on_its_way_connects,
+                an_adopted_connect_that_is_refused_is_closed_with_an_error,
+                what_came_before_it_was_adopted_is_received,
+                what_was_never_connected_is_closed_with_an_error,
+                what_is_adopted_is_closed_like_any_other,
+                what_is_adopted_goes_with_the_driver,
+                what_is_adopted_between_turns_has_a_deadline;
             descriptor:
                 the_descriptor_is_readable_when_there_is_something_to_do,
                 work_that_no_descriptor_tells_of_has_a_deadline;

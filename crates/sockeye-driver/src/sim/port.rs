@@ -4,6 +4,7 @@
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use super::Work;
@@ -43,6 +44,11 @@ impl Port for SimPort {
 
     fn connect(&mut self, to: SocketAddr) -> io::Result<SimSocket> {
         Ok(SimSocket::connect(&self.net, to))
+    }
+
+    /// The system's sockets are none of this network.
+    fn adopt(&mut self, _socket: OwnedFd) -> io::Result<SimSocket> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn watch(&mut self, id: ConnId, connection: &mut Connection) -> io::Result<()> {

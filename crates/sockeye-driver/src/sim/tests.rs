@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Faults, Random, SimDriver, SimNet, SimTx};
-use crate::{Close, Closed, Config, ConnId, Driver, Sink, Tx};
+use crate::{Adopted, Close, Closed, Config, ConnId, Driver, Sink, Tx};
 
 mod world;
 
@@ -333,6 +333,16 @@ fn a_connect_to_nobody_is_refused() {
     pair.settle();
     assert_eq!(pair.seen[CLIENT].ends, [(id, Some(ErrorKind::ConnectionRefused))]);
     assert!(pair.seen[CLIENT].connected.is_empty());
+}
+
+/// The system's sockets are no part of the network.
+#[test]
+fn a_socket_of_the_systems_is_not_adopted() {
+    let (socket, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut pair = Pair::new(1, Faults::default(), small());
+    let refused = pair.drivers[CLIENT].tx().adopt(socket.into(), Adopted::Connected);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(std::io::Read::read(&mut peer, &mut [0]).unwrap(), 0, "it is closed");
 }
 
 /// A turn lets time pass when there is nothing to do, as far as it may, and not at all when woken.

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::OwnedFd;
 
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
@@ -52,6 +53,13 @@ pub trait Accept {
     /// # Errors
     /// `WouldBlock`: there is none; or none can be had.
     fn accept(&self) -> io::Result<Self::Socket>;
+}
+
+/// Has a stream socket do as ours do, whatever its family: nothing of it waits.
+pub(crate) fn adopt(socket: OwnedFd) -> io::Result<TcpStream> {
+    let stream = std::net::TcpStream::from(socket);
+    stream.set_nonblocking(true)?;
+    Ok(TcpStream::from_std(stream))
 }
 
 impl Socket for TcpStream {

@@ -15,13 +15,13 @@ use super::world::World;
 use crate::{Config, Driver as _, Tx as _};
 
 /// Another loop, in which the driver sits.
-struct Around {
+pub(super) struct Around {
     poll: Poll,
     events: Events,
 }
 
 impl Around {
-    fn new(driver: &impl AsFd) -> Self {
+    pub(super) fn new(driver: &impl AsFd) -> Self {
         let poll = Poll::new().unwrap();
         let fd = driver.as_fd().as_raw_fd();
         poll.registry().register(&mut SourceFd(&fd), Token(7), Interest::READABLE).unwrap();
@@ -35,7 +35,7 @@ impl Around {
 
     /// Turns, without waiting in the driver, when its descriptor is readable or, if asked for, when
     /// its deadline has come.
-    fn turn_until<W: World>(
+    pub(super) fn turn_until<W: World>(
         &mut self,
         rig: &mut Rig<W>,
         deadlines: bool,

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::seen::{End, Event, Seen};
 use super::world::{Stream as _, World};
-use crate::{Close, Config, ConnId, Driver as _, Tx as _};
+use crate::{Adopted, Close, Config, ConnId, Driver as _, Tx as _};
 
 /// The sending half of a world's driver.
 pub(super) type TxOf<W> = <<W as World>::Driver as crate::Driver>::Tx;
@@ -52,6 +53,11 @@ pub(super) struct Peer<W: World> {
 }
 
 impl<W: World> Peer<W> {
+    /// The other end of a socket that was made elsewhere.
+    pub(super) fn of(world: &W, stream: W::Stream) -> Self {
+        Self { world: world.clone(), stream }
+    }
+
     pub(super) fn addr(&self) -> SocketAddr {
         self.stream.addr()
     }
@@ -159,6 +165,15 @@ impl<W: World> Rig<W> {
     pub(super) fn connect(&mut self, to: SocketAddr) -> ConnId {
         let id = self.tx().connect(to).unwrap();
         self.expect_connect(id);
+        id
+    }
+
+    pub(super) fn adopt(&mut self, socket: impl Into<OwnedFd>, adopted: Adopted) -> ConnId {
+        let id = self.tx().adopt(socket.into(), adopted).unwrap();
+        match adopted {
+            Adopted::Connecting => self.seen.expect_connect(id),
+            Adopted::Connected => self.seen.expect_open(id),
+        }
         id
     }
 

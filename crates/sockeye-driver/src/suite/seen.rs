@@ -111,6 +111,11 @@ impl<T> Seen<T> {
         self.stages.insert(id, Stage::Connecting);
     }
 
+    /// This one was connected when it was adopted.
+    pub(super) fn expect_open(&mut self, id: ConnId) {
+        self.stages.insert(id, Stage::Open);
+    }
+
     pub(super) fn events(&self) -> &[Event] {
         &self.events
     }

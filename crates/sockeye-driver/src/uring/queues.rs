@@ -47,6 +47,16 @@ impl Queues {
     }
 }
 
+impl Drop for Queues {
+    /// The thread's registration would keep the ring, and the sockets on which something is under
+    /// way, until the thread ends.
+    fn drop(&mut self) {
+        if let Err(error) = self.submitter.unregister_ring_fd() {
+            tracing::debug!(%error, "the ring's descriptor was not registered");
+        }
+    }
+}
+
 impl Drop for Leaked {
     fn drop(&mut self) {
         // SAFETY: it came from a box, and all that borrowed it is gone.

@@ -136,7 +136,7 @@ impl Ring {
 
     /// Whether something waits for the next turn to be told to the kernel.
     pub(super) fn has_work(&self) -> bool {
-        !self.deferred.is_empty() || !self.unarmed.is_empty()
+        !self.deferred.is_empty() || !self.unarmed.is_empty() || !self.queues.submissions.is_empty()
     }
 
     /// Readable when there is something to do. The ring's own descriptor would do, but it does not
@@ -275,6 +275,10 @@ impl Port for Ring {
 
     fn connect(&mut self, to: SocketAddr) -> io::Result<TcpStream> {
         TcpStream::connect(to)
+    }
+
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<TcpStream> {
+        sockets::adopt(socket)
     }
 
     fn watch(&mut self, id: ConnId, connection: &mut Connection) -> io::Result<()> {

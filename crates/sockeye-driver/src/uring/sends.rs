@@ -97,7 +97,12 @@ impl ZeroCopy {
             }
             None
         } else {
-            let sent = completion.outcome();
+            let mut sent = completion.outcome();
+            if is_unsupported(&sent) {
+                // A Unix socket, say: it waits for room, and goes with a copy.
+                self.copies.insert(id, COPIES_MAX);
+                sent = Ok(0);
+            }
             let whole = matches!(sent, Ok(sent) if sent == lent.bytes.len());
             (!whole).then(|| Unsent { id, block: Block::Shared(lent.bytes.clone()), sent })
         };
@@ -112,6 +117,11 @@ impl ZeroCopy {
     pub(super) fn abandon(&mut self) {
         self.lent.drain(..).for_each(mem::forget);
     }
+}
+
+/// Not every kind of socket can send without a copy.
+fn is_unsupported(sent: &io::Result<usize>) -> bool {
+    matches!(sent, Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP))
 }
 
 impl Ring {

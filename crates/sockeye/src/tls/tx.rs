@@ -3,10 +3,11 @@
 use std::io::{self, ErrorKind, IoSlice};
 use std::mem;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use bytes::Bytes;
-use sockeye_driver::{Close, ConnId, TlsInfo, Tx};
+use sockeye_driver::{Adopted, Close, ConnId, TlsInfo, Tx};
 
 use super::link::Fault;
 use super::{SHARED_BYTES_KEPT, Stage, State};
@@ -139,6 +140,11 @@ impl<T: Tx> Tx for TlsTx<'_, T> {
 
     /// Servers connect to nobody.
     fn connect(&mut self, _to: SocketAddr) -> io::Result<ConnId> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    /// Nor do they know who began on a socket that others have made.
+    fn adopt(&mut self, _socket: OwnedFd, _adopted: Adopted) -> io::Result<ConnId> {
         Err(ErrorKind::Unsupported.into())
     }
 

@@ -1,0 +1,161 @@
+//! `sockeye compare`: two runs or more, and whether they differ.
+
+mod analysis;
+mod files;
+mod metric;
+mod show;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use clap::Args;
+
+pub(crate) use analysis::{Change, Comparison, Side, compare};
+pub(crate) use metric::Metric;
+pub(crate) use show::Format;
+
+/// Exit codes besides 0, 1 and 2.
+const EXIT_INVALID: u8 = 4;
+const EXIT_REGRESSION: u8 = 5;
+
+/// Options of `compare`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Reports (JSON): the baseline, then one candidate or more; of several runs of the same
+    /// thing, give all, with commas: a1.json,a2.json
+    #[arg(required = true, value_name = "REPORT.json[,..]")]
+    reports: Vec<String>,
+    /// The baseline; then all others are candidates
+    #[arg(long, value_name = "REPORT.json,..")]
+    baseline: Option<String>,
+    #[command(flatten)]
+    judge: JudgeOptions,
+    /// Compare runs of different scenarios, payloads or rates all the same
+    #[arg(long)]
+    force: bool,
+}
+
+/// What `compare` and `ab` do with what they find.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct JudgeOptions {
+    /// Exit with 5 if this is significantly worse, and by more than this: p99>5%. For p50, p90,
+    /// p99, p99.9, rate, cpu, rss, errors; may be given several times
+    #[arg(long = "fail-on", value_name = "METRIC>PERCENT%")]
+    pub(crate) fail_on: Vec<FailOn>,
+    /// Print JSON
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
+    /// Print Markdown, for a comment on a change
+    #[arg(long)]
+    markdown: bool,
+}
+
+impl JudgeOptions {
+    const fn format(&self) -> Format {
+        match (self.json, self.markdown) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Markdown,
+            _ => Format::Text,
+        }
+    }
+}
+
+/// How much worse is too much.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct FailOn {
+    metric: Metric,
+    /// 0.05 for 5 %.
+    worse_by: f64,
+}
+
+impl FromStr for FailOn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (metric, percent) = text.split_once('>')?;
+            let percent: f64 = percent.trim().strip_suffix('%')?.trim().parse().ok()?;
+            let metric = Metric::ALL.into_iter().find(|known| known.name() == metric.trim())?;
+            (percent >= 0.0 && percent.is_finite())
+                .then_some(Self { metric, worse_by: percent / 100.0 })
+        };
+        parse().ok_or_else(|| {
+            let names = Metric::ALL.map(Metric::name).join(", ");
+            format!("{text:?}: give METRIC>PERCENT%, as in p99>5%; metrics are {names}")
+        })
+    }
+}
+
+impl FailOn {
+    /// The sentence, if the candidate is worse by more than that.
+    fn breach(&self, comparison: &Comparison) -> Option<String> {
+        let row = comparison.rows.iter().find(|row| row.metric == self.metric)?;
+        // From nothing to something is more than any share.
+        let worse_by = row.worse_by().unwrap_or(f64::INFINITY);
+        (row.change == Change::Worse && worse_by > self.worse_by).then(|| {
+            format!(
+                "{}: {} is worse by {:.1} %, more than {} %",
+                comparison.candidate,
+                self.metric.name(),
+                worse_by * 100.0,
+                self.worse_by * 100.0
+            )
+        })
+    }
+}
+
+/// Reads, compares, prints.
+pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    let (baseline, candidates) = match (&options.baseline, options.reports.as_slice()) {
+        (Some(baseline), candidates) => (baseline, candidates),
+        (None, [baseline, candidates @ ..]) if !candidates.is_empty() => (baseline, candidates),
+        _ => return Err("compare needs a baseline and a candidate: compare a.json b.json".into()),
+    };
+    let side = |list: &String| {
+        let paths = list.split(',').filter(|path| !path.is_empty()).map(PathBuf::from);
+        let reports = paths.map(|path| files::read(&path)).collect::<Result<Vec<_>, _>>()?;
+        if reports.is_empty() {
+            return Err(format!("{list:?} names no file"));
+        }
+        Ok(Side { name: list.clone(), reports })
+    };
+    let baseline = side(baseline)?;
+    let candidates = candidates.iter().map(side).collect::<Result<Vec<_>, _>>()?;
+    if let Some(why) = files::invalid(std::iter::once(&baseline).chain(&candidates)) {
+        eprintln!("sockeye: {why}");
+        return Ok(ExitCode::from(EXIT_INVALID));
+    }
+    if !options.force {
+        for side in std::iter::once(&baseline).chain(&candidates) {
+            files::check_alike(&baseline, side)?;
+        }
+    }
+    let comparisons: Vec<_> =
+        candidates.iter().map(|candidate| compare(&baseline, candidate)).collect();
+    conclude(&comparisons, &options.judge)
+}
+
+/// Prints what was found, and looks at `--fail-on`.
+pub(crate) fn conclude(
+    comparisons: &[Comparison],
+    options: &JudgeOptions,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(show::text(comparisons, options.format())?.as_bytes())?;
+    stdout.flush()?;
+    let breaches = comparisons.iter().flat_map(|comparison| {
+        options.fail_on.iter().filter_map(|fail_on| fail_on.breach(comparison))
+    });
+    let mut code = ExitCode::SUCCESS;
+    for breach in breaches {
+        eprintln!("sockeye: {breach}");
+        code = ExitCode::from(EXIT_REGRESSION);
+    }
+    Ok(code)
+}
+
+#[cfg(test)]
+mod tests;
