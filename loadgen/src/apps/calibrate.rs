@@ -23,10 +23,11 @@ const STALL_EVERY_MAX: Duration = Duration::from_secs(3600);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Calibration")]
 pub(crate) struct CalibrateOptions {
-    /// With --app calibrate: nothing is answered for so long (us, ms, s) [default: 100ms],
+    /// With --app calibrate: how long nothing is answered, such as 250us, 100ms or 2s [default:
+    /// 100ms]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     stall: Option<Duration>,
-    /// at the beginning of each such stretch of time from the first message on [default: 1s]
+    /// How often that begins, the first time with the first message of a run [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     stall_every: Option<Duration>,
 }
@@ -128,11 +129,13 @@ impl Shared {
         run.late_max = run.late_max.max(late);
     }
 
-    /// Returns the run if this was its last connection.
+    /// Returns the run if this was its last connection. One without messages was none: somebody has
+    /// looked whether there is a server.
     fn closed(&self) -> Option<Run> {
         let mut run = self.run();
         run.connections = run.connections.saturating_sub(1);
-        (run.connections == 0).then(|| std::mem::take(&mut *run))
+        let over = (run.connections == 0).then(|| std::mem::take(&mut *run));
+        over.filter(|run| run.origin.is_some())
     }
 }
 
@@ -214,6 +217,8 @@ mod tests {
         shared.opened();
         assert_eq!(shared.silent_until(base + 1500 * MS), Some(base + 1600 * MS));
         assert_eq!(shared.closed().unwrap().stalls, 0);
+        shared.opened();
+        assert!(shared.closed().is_none());
     }
 
     #[test]
