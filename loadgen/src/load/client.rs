@@ -1,5 +1,10 @@
 //! One connection of the load: from the handshake to its end, what it sends and what it gets.
 
+mod incoming;
+mod outgoing;
+mod script;
+mod upgrade;
+
 use std::borrow::Cow;
 use std::mem;
 use std::sync::Arc;
@@ -21,7 +26,7 @@ use super::report::LoadKind;
 use super::script::{Action, Moment};
 use super::scripted::{Due, Scripted};
 use super::stamp::Stamp;
-use super::tls::TlsLink;
+use super::tls::{TlsError, TlsLink};
 
 /// Where a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +65,10 @@ pub(crate) struct Hands {
     pub(crate) compressor: Option<Compressor>,
     /// In a closed loop an answer is followed by the next message.
     pub(crate) running: bool,
-    /// What the server agreed to, as it wrote it.
+    /// What the server agreed to, as it wrote it,
     pub(crate) agreed: Option<String>,
+    /// and what TLS did.
+    pub(crate) tls: Option<String>,
 }
 
 impl Hands {
@@ -170,47 +177,6 @@ impl Client {
         self.request(shared, out)
     }
 
-    /// The request: each connection's own, where a script says so.
-    fn upgrade_request<'a>(&self, shared: &'a mut Shared) -> Cow<'a, ClientRequest> {
-        let plan = &shared.plan;
-        let connect = plan.script.as_ref().map(|script| &script.connect);
-        let Some(connect) = connect.filter(|it| it.path.is_some() || !it.headers.is_empty()) else {
-            return Cow::Borrowed(&plan.request);
-        };
-        let moment = shared.hands.moment(self.number, shared.now_ns);
-        let values = Values {
-            connection: moment.connection,
-            now_ns: moment.now_ns,
-            now_unix_ms: moment.now_unix_ms,
-            ..Values::default()
-        };
-        let generator = &mut shared.hands.generator;
-        let mut render = |template: &Template| {
-            let mut text = Vec::new();
-            template.render(&values, generator, &mut text);
-            String::from_utf8_lossy(&text).into_owned()
-        };
-        let mut request = plan.request.clone();
-        if let Some(path) = &connect.path {
-            request = request.target(render(path));
-        }
-        for (name, value) in &connect.headers {
-            request = request.header(name, render(value));
-        }
-        Cow::Owned(request)
-    }
-
-    fn request(&mut self, shared: &mut Shared, out: &mut Vec<u8>) -> Result<(), Failure> {
-        let mut nonce = [0; 16];
-        getrandom::fill(&mut nonce).map_err(|error| Failure::Other(error.to_string().into()))?;
-        let (request, key) = (self.upgrade_request(shared), Key::new(nonce));
-        request.write(out, &key).map_err(|error| Failure::Other(error.to_string().into()))?;
-        let handshake = ClientHandshake::new(&request, &key, HandshakeLimits::default());
-        self.extra.get_or_insert_default().handshake = Some(Box::new(handshake));
-        self.stage = Stage::Upgrading;
-        Ok(())
-    }
-
     /// Bytes have come. What is to be sent goes to `out`.
     pub(crate) fn receive(
         &mut self,
@@ -241,11 +207,15 @@ impl Client {
                 let tls_ns = shared.now_ns.saturating_sub(self.since_ns);
                 shared.hands.record.tls.record(tls_ns);
                 self.since_ns = shared.now_ns;
+                shared.hands.tls.get_or_insert_with(|| tls.describe());
                 self.request(shared, &mut plain_out)?;
             }
             let next = self.receive_plain(shared, &mut plain_in, &mut plain_out);
             if !plain_out.is_empty() {
                 tls.seal(&plain_out, out)?;
+            }
+            if matches!(next, Ok(Next::Closed)) {
+                tls.close(out);
             }
             next
         };
@@ -337,350 +307,6 @@ impl Client {
         self.follow_up(shared, out)
     }
 
-    fn upgrade(&mut self, shared: &mut Shared, bytes: &mut &mut [u8]) -> Result<bool, Failure> {
-        let Some(extra) = &mut self.extra else { return Ok(false) };
-        let Some(handshake) = &mut extra.handshake else { return Ok(false) };
-        let Some(accepted) = handshake.read(bytes)? else { return Ok(false) };
-        extra.handshake = None;
-        if let Some(params) = accepted.deflate {
-            extra.deflate = Some(Box::new(Deflate::new(&params, Role::Client)));
-            self.connection = Connection::new().allow_rsv1();
-            let header = accepted.header("Sec-WebSocket-Extensions");
-            let agreed = header.map(|value| String::from_utf8_lossy(value).into_owned());
-            shared.hands.agreed = agreed;
-        }
-        if let Some(script) = &shared.plan.script {
-            extra.scripted = Some(Box::new(Scripted::new(script)));
-        }
-        self.extra.take_if(|extra| !extra.is_needed());
-        let upgrade_ns = shared.now_ns.saturating_sub(self.since_ns);
-        shared.hands.record.upgrade.record(upgrade_ns);
-        self.since_ns = shared.now_ns;
-        self.stage = Stage::Open;
-        Ok(true)
-    }
-
-    /// A message has come.
-    fn take(&mut self, plan: &Plan, hands: &mut Hands, now_ns: u64, message: Message<'_>) {
-        let scripted = self.extra.as_mut().and_then(|extra| extra.scripted.as_mut());
-        if let (Some(scripted), Some(script)) = (scripted, &plan.script) {
-            let moment = hands.moment(self.number, now_ns);
-            let Hands { generator, message: reply, record, .. } = hands;
-            scripted.take(script, moment, message, (generator, reply, record));
-        } else if plan.scenario.is_answered() {
-            self.take_answer(plan, hands, now_ns, message);
-        } else {
-            self.take_pushed(plan, hands, now_ns, message);
-        }
-    }
-
-    fn note_first(&mut self, record: &mut Record, from_ns: u64, now_ns: u64) {
-        if !self.has_received {
-            self.has_received = true;
-            record.first_message.record(now_ns.saturating_sub(from_ns));
-        }
-    }
-
-    fn take_answer(&mut self, plan: &Plan, hands: &mut Hands, now_ns: u64, message: Message<'_>) {
-        let Some(flight) = self.flights.pop() else {
-            // On one that is closed the answers were given up.
-            if self.stage == Stage::Open {
-                hands.record.error("a message came that answers none", now_ns);
-            }
-            return;
-        };
-        self.note_first(&mut hands.record, flight.sent_ns, now_ns);
-        let payload = message.as_bytes();
-        if plan.verify {
-            let is_text = message.kind() == DataKind::Text;
-            let is_same = payload.len() == flight.len as usize
-                && is_text == flight.is_text
-                && xxh3_64(payload) == flight.hash;
-            if !is_same {
-                hands.record.totals.mismatches += 1;
-                let what = "an answer is not what was sent: is this an echo server?";
-                hands.record.error(what, now_ns);
-            }
-        }
-        let of = Kind { is_slow: self.is_slow, is_open_loop: plan.load == LoadKind::Open };
-        hands.record.answered(&flight, payload.len(), now_ns, of);
-    }
-
-    fn take_pushed(&mut self, plan: &Plan, hands: &mut Hands, now_ns: u64, message: Message<'_>) {
-        self.note_first(&mut hands.record, self.since_ns, now_ns);
-        let payload = message.as_bytes();
-        let stamp = Stamp::read(payload, message.kind() == DataKind::Text);
-        if plan.scenario == Scenario::Fanout {
-            let Some(stamp) = stamp else {
-                let what = "a message came that no publisher has sent";
-                return hands.record.error(what, now_ns);
-            };
-            if plan.publishes(self.number as usize) {
-                return; // a publisher's own, where the server sends to everybody
-            }
-            if !self.is_slow {
-                self.note_delivery(plan, &mut hands.record, now_ns, stamp);
-            }
-        }
-        let due_ns = stamp.map(|stamp| stamp.due_ns);
-        hands.record.pushed(due_ns, payload.len(), now_ns, self.is_slow);
-    }
-
-    fn note_delivery(&mut self, plan: &Plan, record: &mut Record, now_ns: u64, stamp: Stamp) {
-        let publisher = stamp.connection as usize;
-        if publisher >= plan.publishers {
-            return record.error("a message came from another run's publisher", now_ns);
-        }
-        if record.measures(stamp.due_ns) {
-            record.deliveries.delivered += 1;
-            record.deliveries.spread(publisher, stamp.sequence, now_ns);
-        }
-        let heard = &mut self.extra.get_or_insert_default().heard;
-        if heard.is_empty() {
-            // What was published before it subscribed does not count.
-            heard.resize(plan.publishers, u64::MAX);
-        }
-        let expected = &mut heard[publisher];
-        if *expected == u64::MAX || stamp.sequence == *expected {
-            *expected = stamp.sequence + 1;
-        } else if stamp.sequence > *expected {
-            record.deliveries.gaps += stamp.sequence - *expected;
-            *expected = stamp.sequence + 1;
-        } else if stamp.sequence + 1 == *expected {
-            record.deliveries.duplicates += 1;
-        } else {
-            record.deliveries.reordered += 1;
-            record.deliveries.gaps = record.deliveries.gaps.saturating_sub(1);
-        }
-    }
-
-    fn take_pong(&mut self, hands: &mut Hands, now_ns: u64) {
-        let sent_ns = self.extra.as_mut().and_then(|extra| extra.ping_sent_ns.take());
-        let Some(sent_ns) = sent_ns else { return };
-        if hands.record.measures(sent_ns) {
-            hands.record.totals.pongs_received += 1;
-            hands.record.ping.record(now_ns.saturating_sub(sent_ns));
-        }
-        self.extra.take_if(|extra| !extra.is_needed());
-    }
-
-    /// In a closed loop the next message leaves when one was answered; a script says itself.
-    fn follow_up(&mut self, shared: &mut Shared, out: &mut Vec<u8>) -> Result<Next, Failure> {
-        if let Some(scripted) = self.extra.as_mut().and_then(|extra| extra.scripted.as_mut()) {
-            if let Some(what) = scripted.wrong.take() {
-                return Err(Failure::Script(what));
-            }
-            return match mem::replace(&mut scripted.due, Due::Nothing) {
-                Due::Nothing => Ok(Next::Nothing),
-                Due::Step => self.step(shared, out),
-                Due::Reply(kind) => {
-                    let flight = self.flight(shared, shared.now_ns, kind == payload::Kind::Text);
-                    self.encode(shared, &flight, out)?;
-                    Ok(Next::Nothing)
-                }
-            };
-        }
-        let Shared { plan, hands, .. } = &*shared;
-        let is_closed_loop = plan.load == LoadKind::Closed && hands.running;
-        if !is_closed_loop || !self.is_open() || !plan.scenario.is_answered() {
-            return Ok(Next::Nothing);
-        }
-        let (now_ns, in_flight) = (shared.now_ns, plan.in_flight);
-        while self.flights.len() < in_flight {
-            self.send_plain(shared, now_ns, out)?;
-        }
-        Ok(Next::Nothing)
-    }
-
-    /// Begins the script.
-    pub(crate) fn follow_script(
-        &mut self,
-        shared: &mut Shared,
-        out: &mut Vec<u8>,
-    ) -> Result<Next, Failure> {
-        self.sealed(shared, out, Self::step)
-    }
-
-    /// A time that the script has set has come.
-    pub(crate) fn wake(&mut self, shared: &mut Shared, out: &mut Vec<u8>) -> Result<Next, Failure> {
-        let scripted = self.extra.as_mut().and_then(|extra| extra.scripted.as_mut());
-        let (Some(scripted), Some(script)) = (scripted, &shared.plan.script) else {
-            return Ok(Next::Nothing);
-        };
-        if scripted.wake(script, shared.now_ns).map_err(Failure::Script)? {
-            self.follow_script(shared, out)
-        } else {
-            Ok(Next::Nothing)
-        }
-    }
-
-    /// When the script wants to be woken, told once.
-    pub(crate) fn take_timer(&mut self) -> Option<u64> {
-        self.extra.as_mut()?.scripted.as_mut()?.take_timer()
-    }
-
-    /// What is next in the script, until it waits.
-    fn step(&mut self, shared: &mut Shared, out: &mut Vec<u8>) -> Result<Next, Failure> {
-        let Some(script) = shared.plan.script.clone() else { return Ok(Next::Nothing) };
-        while self.is_open() {
-            let scripted = self.extra.as_mut().and_then(|extra| extra.scripted.as_mut());
-            let Some(scripted) = scripted else { break };
-            let moment = shared.hands.moment(self.number, shared.now_ns);
-            let Hands { generator, message, .. } = &mut shared.hands;
-            message.clear();
-            match scripted.runner.next(&script, moment, generator, message) {
-                Action::Send { kind } => {
-                    scripted.sent_ns = shared.now_ns;
-                    let flight = self.flight(shared, shared.now_ns, kind == payload::Kind::Text);
-                    self.encode(shared, &flight, out)?;
-                }
-                Action::Expect { until_ns } => {
-                    scripted.expect(until_ns);
-                    break;
-                }
-                Action::Think { ns } => {
-                    scripted.think(shared.now_ns + ns);
-                    break;
-                }
-                Action::Ping => {
-                    let key = shared.codec.next_masking_key();
-                    self.connection.ping(b"", key, out)?;
-                }
-                Action::Close { code, reason } => {
-                    return self.finish(shared, CloseCode(code), reason, out);
-                }
-                Action::Done => return self.finish(shared, CloseCode::NORMAL, "", out),
-            }
-        }
-        Ok(Next::Nothing)
-    }
-
-    /// The script is at its end.
-    fn finish(
-        &mut self,
-        shared: &mut Shared,
-        code: CloseCode,
-        reason: &str,
-        out: &mut Vec<u8>,
-    ) -> Result<Next, Failure> {
-        let key = shared.codec.next_masking_key();
-        self.connection.close(code, reason, key, out)?;
-        self.stage = Stage::Closing;
-        Ok(Next::Finished)
-    }
-
-    /// Sends a message that was due then.
-    pub(crate) fn send(
-        &mut self,
-        shared: &mut Shared,
-        due_ns: u64,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Failure> {
-        self.sealed(shared, out, |client, shared, out| client.send_plain(shared, due_ns, out))
-    }
-
-    /// Has `write` write frames, and encrypts them where there is TLS.
-    fn sealed<R>(
-        &mut self,
-        shared: &mut Shared,
-        out: &mut Vec<u8>,
-        write: impl FnOnce(&mut Self, &mut Shared, &mut Vec<u8>) -> Result<R, Failure>,
-    ) -> Result<R, Failure> {
-        if self.extra.as_ref().is_none_or(|extra| extra.tls.is_none()) {
-            return write(self, shared, out);
-        }
-        let mut plain = mem::take(&mut shared.plain_out);
-        let mut result = write(self, shared, &mut plain);
-        if let Some(tls) = self.extra.as_mut().and_then(|extra| extra.tls.as_mut())
-            && !plain.is_empty()
-        {
-            let sealed = tls.seal(&plain, out).map_err(Failure::from);
-            result = result.and_then(|done| sealed.map(|()| done));
-        }
-        plain.clear();
-        shared.plain_out = plain;
-        result
-    }
-
-    fn send_plain(
-        &mut self,
-        shared: &mut Shared,
-        due_ns: u64,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Failure> {
-        let flight = self.compose(shared, due_ns);
-        self.encode(shared, &flight, out)?;
-        if shared.plan.scenario.is_answered() {
-            self.flights.push(flight);
-        }
-        Ok(())
-    }
-
-    /// Appends the message that was made.
-    fn encode(
-        &mut self,
-        shared: &mut Shared,
-        flight: &Flight,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Failure> {
-        if !self.connection.is_open() {
-            return Err(Failure::Send(SendError::Closed));
-        }
-        let Shared { plan, codec, hands, .. } = shared;
-        let Hands { record, payload, message, compressor, .. } = hands;
-        let before = out.len();
-        let deflate = self.extra.as_mut().and_then(|extra| extra.deflate.as_mut());
-        let opcode = if flight.is_text { OpCode::Text } else { OpCode::Binary };
-        match (deflate, compressor, payload.fragment_bytes()) {
-            (Some(deflate), Some(compressor), None) => {
-                let whole = match std::str::from_utf8(message) {
-                    Ok(text) if flight.is_text => Message::Text(text),
-                    _ => Message::Binary(message),
-                };
-                deflate.encode(compressor, whole, codec.next_masking_key(), out);
-            }
-            (_, _, Some(bytes)) => fragment(codec, opcode, message, bytes.get(), out),
-            _ => encode::frame(out, true, opcode, message, codec.next_masking_key()),
-        }
-        record.sent_wire_bytes += (out.len() - before) as u64;
-        record.sent(flight, plan.load == LoadKind::Open);
-        Ok(())
-    }
-
-    /// Makes the next message.
-    fn compose(&mut self, shared: &mut Shared, due_ns: u64) -> Flight {
-        let moment = shared.hands.moment(self.number, shared.now_ns);
-        let Hands { payload, generator, message, .. } = &mut shared.hands;
-        let values = Values {
-            connection: moment.connection,
-            sequence: self.sequence,
-            now_ns: moment.now_ns,
-            now_unix_ms: moment.now_unix_ms,
-            variables: &[],
-        };
-        message.clear();
-        let is_text = payload.write(&values, generator, message) == payload::Kind::Text;
-        if payload.size().is_some() && message.len() >= Stamp::bytes(is_text) {
-            let stamp = Stamp { connection: self.number, sequence: self.sequence, due_ns };
-            stamp.write(message, is_text);
-        }
-        self.sequence += 1;
-        self.flight(shared, due_ns, is_text)
-    }
-
-    /// The message that was made, on its way.
-    fn flight(&self, shared: &Shared, due_ns: u64, is_text: bool) -> Flight {
-        let message = &shared.hands.message;
-        let is_verified = shared.plan.verify && shared.plan.scenario.is_answered();
-        Flight {
-            due_ns,
-            sent_ns: shared.now_ns,
-            hash: if is_verified { xxh3_64(message) } else { 0 },
-            len: message.len() as u32,
-            is_text,
-        }
-    }
-
     /// Sends a ping.
     pub(crate) fn ping(&mut self, shared: &mut Shared, out: &mut Vec<u8>) -> Result<(), Failure> {
         self.sealed(shared, out, |client, shared, out| {
@@ -703,6 +329,11 @@ impl Client {
         })
     }
 
+    /// What its TLS says of a FIN; `None`: nothing, or there is none.
+    pub(crate) fn tls_end(&self) -> Option<TlsError> {
+        self.extra.as_ref()?.tls.as_ref()?.end().err()
+    }
+
     /// What will not be answered any more: counted as such, with the time that it has waited.
     pub(crate) fn give_up(&mut self, plan: &Plan, record: &mut Record, now_ns: u64) {
         while let Some(flight) = self.flights.pop() {
@@ -714,18 +345,6 @@ impl Client {
                 record.response.record(now_ns.saturating_sub(flight.due_ns));
             }
         }
-    }
-}
-
-/// A message in frames of so many bytes (section 5.4).
-fn fragment(codec: &mut Codec, opcode: OpCode, message: &[u8], bytes: usize, out: &mut Vec<u8>) {
-    let mut pieces = message.chunks(bytes);
-    let mut opcode = opcode;
-    let mut next = pieces.next().or(Some(&[]));
-    while let Some(piece) = next {
-        next = pieces.next();
-        encode::frame(out, next.is_none(), opcode, piece, codec.next_masking_key());
-        opcode = OpCode::Continuation;
     }
 }
 

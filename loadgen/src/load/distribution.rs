@@ -51,11 +51,6 @@ impl Distribution {
         }
     }
 
-    /// Forgets all, and keeps the memory.
-    pub(crate) fn clear(&mut self) {
-        self.0.reset();
-    }
-
     pub(crate) fn count(&self) -> u64 {
         self.0.len()
     }

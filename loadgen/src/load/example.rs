@@ -38,6 +38,7 @@ pub(crate) fn report(rate_per_s: f64, times_ns: &[u64]) -> Report {
         phases: Phases::default(),
         fanout: None,
         slow: None,
+        tls: None,
         compression: None,
         client: ClientCheck {
             target_per_s: Some(rate_per_s),

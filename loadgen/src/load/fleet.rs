@@ -641,8 +641,11 @@ impl<T: Tx> Sink<T> for Fleet {
 
     fn closed(&mut self, _tx: &mut T, id: ConnId, why: Closed) {
         self.tick();
-        let stage = self.clients.get(id).map(|client| client.stage);
+        let client = self.clients.get(id);
+        let stage = client.map(|client| client.stage);
+        let tls_end = client.and_then(Client::tls_end);
         let failure = match why {
+            Closed::Eof if let Some(error) = tls_end => Failure::Tls(error),
             Closed::Eof if stage == Some(Stage::Upgrading) => {
                 Failure::Other("the server closed a connection instead of an answer".into())
             }

@@ -76,6 +76,7 @@ pub(crate) fn report(setup: &Setup, measured: Measured, slo: &[Slo], is_cut_shor
         },
         fanout,
         slow,
+        tls: measured.tls,
         compression,
         client,
         server: measured.server,

@@ -245,7 +245,9 @@ impl LoadOptions {
             payload: match plan.scenario {
                 Scenario::Echo | Scenario::Slow | Scenario::Fanout => payload.describe(),
                 Scenario::Push | Scenario::Idle | Scenario::Storm => "none".into(),
-                Scenario::File => "as the file says".into(),
+                Scenario::File => {
+                    plan.script.as_ref().map_or_else(String::new, |script| script.name.clone())
+                }
             },
             verify: plan.verify,
             backend: backend.into(),

@@ -55,6 +55,7 @@ pub(crate) struct Measured {
     pub(crate) series: Vec<Window>,
     pub(crate) errors: Vec<ErrorCount>,
     pub(crate) agreed: Option<String>,
+    pub(crate) tls: Option<String>,
     pub(crate) server: Option<ServerUsage>,
     pub(crate) started_unix_ms: u64,
     /// User and system time of all threads in the measurement.
@@ -157,6 +158,7 @@ impl Start {
                 compressor: plan.deflate.as_ref().map(Compressor::new),
                 running: false,
                 agreed: None,
+                tls: None,
             },
             plain_in: Vec::new(),
             plain_out: Vec::new(),
@@ -349,7 +351,8 @@ impl<'a> Watch<'a> {
     fn measured(mut self, started_unix_ms: u64) -> Measured {
         let plan = &self.setup.plan;
         let mut sum = Record::default();
-        let (mut cpu_ns, mut busiest, mut overflows, mut agreed) = (0, 0.0_f64, 0, None);
+        let (mut cpu_ns, mut busiest, mut overflows) = (0, 0.0_f64, 0);
+        let (mut agreed, mut tls) = (None, None);
         let (mut from_ns, mut until_ns) = (0, u64::MAX);
         for ended in self.ended.drain(..) {
             from_ns = ended.record.from_ns.max(from_ns);
@@ -360,6 +363,7 @@ impl<'a> Watch<'a> {
             busiest = busiest.max(busy_ns as f64 / measured_ns as f64);
             overflows += ended.completion_overflows;
             agreed = agreed.or(ended.agreed);
+            tls = tls.or(ended.tls);
             sum.add(ended.record);
         }
         let measured_ns = until_ns.saturating_sub(from_ns).min(plan.duration_ns);
@@ -382,6 +386,7 @@ impl<'a> Watch<'a> {
         Measured {
             errors,
             agreed,
+            tls,
             server: self.server.map(|server| server.usage(counted)),
             started_unix_ms,
             cpu_ns,

@@ -118,6 +118,7 @@ impl Target {
     }
 
     /// All that it may be, in the order of trying.
+    #[cfg(test)]
     pub(crate) fn places(&self) -> &[Place] {
         &self.places
     }

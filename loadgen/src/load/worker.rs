@@ -83,6 +83,7 @@ pub(crate) enum News {
 pub(crate) struct Ended {
     pub(crate) record: Record,
     pub(crate) agreed: Option<String>,
+    pub(crate) tls: Option<String>,
     /// User and system time of the measurement,
     pub(crate) cpu_ns: u64,
     /// and how much of that was spent with nothing to do but to look again.
@@ -170,6 +171,7 @@ impl<D: Waits> Worker<D> {
         Ok(Ended {
             record: std::mem::take(&mut self.fleet.shared.hands.record),
             agreed: self.fleet.shared.hands.agreed.take(),
+            tls: self.fleet.shared.hands.tls.take(),
             cpu_ns: measured.0,
             spun_ns: measured.1,
             completion_overflows: self.driver.counters().completion_overflows,

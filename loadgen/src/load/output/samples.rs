@@ -119,6 +119,7 @@ pub(crate) fn rich() -> Report {
             closed: 7,
             response: Some(times(500, 2e8, 9)),
         }),
+        tls: None,
         compression: Some(Compression {
             agreed: Some("permessage-deflate; client_no_context_takeover".to_owned()),
             sent_plain_bytes: 1_000_000_000,

@@ -51,6 +51,7 @@ impl Size {
     }
 
     /// No message is larger.
+    #[cfg(test)]
     pub(crate) const fn max(self) -> usize {
         match self {
             Self::Fixed(bytes) => bytes,
@@ -60,6 +61,7 @@ impl Size {
     }
 
     /// No message is smaller.
+    #[cfg(test)]
     pub(crate) const fn min(self) -> usize {
         match self {
             Self::Fixed(bytes) => bytes,

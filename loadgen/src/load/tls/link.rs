@@ -133,6 +133,7 @@ impl TlsLink {
     }
 
     /// The server has sent its `close_notify`: nothing more comes.
+    #[cfg(test)]
     pub(crate) const fn is_closed(&self) -> bool {
         self.is_closed
     }
@@ -168,6 +169,13 @@ impl TlsLink {
         } else {
             Err(TlsError::Truncated)
         }
+    }
+
+    /// In words: `TLS 1.3, TLS13_AES_256_GCM_SHA384`.
+    pub(crate) fn describe(&self) -> String {
+        let parts = [self.version(), self.cipher_suite()];
+        let resumed = self.is_resumed().then_some("resumed");
+        parts.into_iter().chain([resumed]).flatten().collect::<Vec<_>>().join(", ")
     }
 
     /// What was agreed on: `TLS 1.3`.

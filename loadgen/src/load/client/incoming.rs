@@ -1,0 +1,133 @@
+//! What comes: answers, what others have published, pongs.
+
+use super::*;
+
+impl Client {
+    /// A message has come.
+    pub(super) fn take(
+        &mut self,
+        plan: &Plan,
+        hands: &mut Hands,
+        now_ns: u64,
+        message: Message<'_>,
+    ) {
+        let scripted = self.extra.as_mut().and_then(|extra| extra.scripted.as_mut());
+        if let (Some(scripted), Some(script)) = (scripted, &plan.script) {
+            let moment = hands.moment(self.number, now_ns);
+            let Hands { generator, message: reply, record, .. } = hands;
+            scripted.take(script, moment, message, (generator, reply, record));
+        } else if plan.scenario.is_answered() {
+            self.take_answer(plan, hands, now_ns, message);
+        } else {
+            self.take_pushed(plan, hands, now_ns, message);
+        }
+    }
+
+    pub(super) fn note_first(&mut self, record: &mut Record, from_ns: u64, now_ns: u64) {
+        if !self.has_received {
+            self.has_received = true;
+            record.first_message.record(now_ns.saturating_sub(from_ns));
+        }
+    }
+
+    pub(super) fn take_answer(
+        &mut self,
+        plan: &Plan,
+        hands: &mut Hands,
+        now_ns: u64,
+        message: Message<'_>,
+    ) {
+        let Some(flight) = self.flights.pop() else {
+            // On one that is closed the answers were given up.
+            if self.stage == Stage::Open {
+                hands.record.error("a message came that answers none", now_ns);
+            }
+            return;
+        };
+        self.note_first(&mut hands.record, flight.sent_ns, now_ns);
+        let payload = message.as_bytes();
+        if plan.verify {
+            let is_text = message.kind() == DataKind::Text;
+            let is_same = payload.len() == flight.len as usize
+                && is_text == flight.is_text
+                && xxh3_64(payload) == flight.hash;
+            if !is_same {
+                hands.record.totals.mismatches += 1;
+                let what = "an answer is not what was sent: is this an echo server?";
+                hands.record.error(what, now_ns);
+            }
+        }
+        let of = Kind { is_slow: self.is_slow, is_open_loop: plan.load == LoadKind::Open };
+        hands.record.answered(&flight, payload.len(), now_ns, of);
+    }
+
+    pub(super) fn take_pushed(
+        &mut self,
+        plan: &Plan,
+        hands: &mut Hands,
+        now_ns: u64,
+        message: Message<'_>,
+    ) {
+        self.note_first(&mut hands.record, self.since_ns, now_ns);
+        let payload = message.as_bytes();
+        let stamp = Stamp::read(payload, message.kind() == DataKind::Text);
+        if plan.scenario == Scenario::Fanout {
+            let Some(stamp) = stamp else {
+                let what = "a message came that no publisher has sent";
+                return hands.record.error(what, now_ns);
+            };
+            if plan.publishes(self.number as usize) {
+                return; // a publisher's own, where the server sends to everybody
+            }
+            if !self.is_slow {
+                self.note_delivery(plan, &mut hands.record, now_ns, stamp);
+            }
+        }
+        let due_ns = stamp.map(|stamp| stamp.due_ns);
+        hands.record.pushed(due_ns, payload.len(), now_ns, self.is_slow);
+    }
+
+    pub(super) fn note_delivery(
+        &mut self,
+        plan: &Plan,
+        record: &mut Record,
+        now_ns: u64,
+        stamp: Stamp,
+    ) {
+        let publisher = stamp.connection as usize;
+        if publisher >= plan.publishers {
+            return record.error("a message came from another run's publisher", now_ns);
+        }
+        if record.measures(stamp.due_ns) {
+            record.deliveries.delivered += 1;
+            record.deliveries.spread(publisher, stamp.sequence, now_ns);
+        }
+        let heard = &mut self.extra.get_or_insert_default().heard;
+        if heard.is_empty() {
+            // What was published before it subscribed does not count.
+            heard.resize(plan.publishers, u64::MAX);
+        }
+        let expected = &mut heard[publisher];
+        if *expected == u64::MAX || stamp.sequence == *expected {
+            *expected = stamp.sequence + 1;
+        } else if stamp.sequence > *expected {
+            record.deliveries.gaps += stamp.sequence - *expected;
+            *expected = stamp.sequence + 1;
+        } else if stamp.sequence + 1 == *expected {
+            record.deliveries.duplicates += 1;
+        } else {
+            record.deliveries.reordered += 1;
+            record.deliveries.gaps = record.deliveries.gaps.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn take_pong(&mut self, hands: &mut Hands, now_ns: u64) {
+        let sent_ns = self.extra.as_mut().and_then(|extra| extra.ping_sent_ns.take());
+        let Some(sent_ns) = sent_ns else { return };
+        if hands.record.measures(sent_ns) {
+            hands.record.totals.pongs_received += 1;
+            hands.record.ping.record(now_ns.saturating_sub(sent_ns));
+        }
+        self.extra.take_if(|extra| !extra.is_needed());
+    }
+}

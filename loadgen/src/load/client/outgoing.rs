@@ -1,0 +1,129 @@
+//! What leaves.
+
+use super::*;
+
+impl Client {
+    /// Sends a message that was due then.
+    pub(crate) fn send(
+        &mut self,
+        shared: &mut Shared,
+        due_ns: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        self.sealed(shared, out, |client, shared, out| client.send_plain(shared, due_ns, out))
+    }
+
+    /// Has `write` write frames, and encrypts them where there is TLS.
+    pub(super) fn sealed<R>(
+        &mut self,
+        shared: &mut Shared,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&mut Self, &mut Shared, &mut Vec<u8>) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
+        if self.extra.as_ref().is_none_or(|extra| extra.tls.is_none()) {
+            return write(self, shared, out);
+        }
+        let mut plain = mem::take(&mut shared.plain_out);
+        let mut result = write(self, shared, &mut plain);
+        if let Some(tls) = self.extra.as_mut().and_then(|extra| extra.tls.as_mut())
+            && !plain.is_empty()
+        {
+            let sealed = tls.seal(&plain, out).map_err(Failure::from);
+            result = result.and_then(|done| sealed.map(|()| done));
+        }
+        plain.clear();
+        shared.plain_out = plain;
+        result
+    }
+
+    pub(super) fn send_plain(
+        &mut self,
+        shared: &mut Shared,
+        due_ns: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let flight = self.compose(shared, due_ns);
+        self.encode(shared, &flight, out)?;
+        if shared.plan.scenario.is_answered() {
+            self.flights.push(flight);
+        }
+        Ok(())
+    }
+
+    /// Appends the message that was made.
+    pub(super) fn encode(
+        &mut self,
+        shared: &mut Shared,
+        flight: &Flight,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        if !self.connection.is_open() {
+            return Err(Failure::Send(SendError::Closed));
+        }
+        let Shared { plan, codec, hands, .. } = shared;
+        let Hands { record, payload, message, compressor, .. } = hands;
+        let before = out.len();
+        let deflate = self.extra.as_mut().and_then(|extra| extra.deflate.as_mut());
+        let opcode = if flight.is_text { OpCode::Text } else { OpCode::Binary };
+        match (deflate, compressor, payload.fragment_bytes()) {
+            (Some(deflate), Some(compressor), None) => {
+                let whole = match std::str::from_utf8(message) {
+                    Ok(text) if flight.is_text => Message::Text(text),
+                    _ => Message::Binary(message),
+                };
+                deflate.encode(compressor, whole, codec.next_masking_key(), out);
+            }
+            (_, _, Some(bytes)) => fragment(codec, opcode, message, bytes.get(), out),
+            _ => encode::frame(out, true, opcode, message, codec.next_masking_key()),
+        }
+        record.sent_wire_bytes += (out.len() - before) as u64;
+        record.sent(flight, plan.load == LoadKind::Open);
+        Ok(())
+    }
+
+    /// Makes the next message.
+    pub(super) fn compose(&mut self, shared: &mut Shared, due_ns: u64) -> Flight {
+        let moment = shared.hands.moment(self.number, shared.now_ns);
+        let Hands { payload, generator, message, .. } = &mut shared.hands;
+        let values = Values {
+            connection: moment.connection,
+            sequence: self.sequence,
+            now_ns: moment.now_ns,
+            now_unix_ms: moment.now_unix_ms,
+            variables: &[],
+        };
+        message.clear();
+        let is_text = payload.write(&values, generator, message) == payload::Kind::Text;
+        if payload.size().is_some() && message.len() >= Stamp::bytes(is_text) {
+            let stamp = Stamp { connection: self.number, sequence: self.sequence, due_ns };
+            stamp.write(message, is_text);
+        }
+        self.sequence += 1;
+        self.flight(shared, due_ns, is_text)
+    }
+
+    /// The message that was made, on its way.
+    pub(super) fn flight(&self, shared: &Shared, due_ns: u64, is_text: bool) -> Flight {
+        let message = &shared.hands.message;
+        let is_verified = shared.plan.verify && shared.plan.scenario.is_answered();
+        Flight {
+            due_ns,
+            sent_ns: shared.now_ns,
+            hash: if is_verified { xxh3_64(message) } else { 0 },
+            len: message.len() as u32,
+            is_text,
+        }
+    }
+}
+
+/// A message in frames of so many bytes (section 5.4).
+fn fragment(codec: &mut Codec, opcode: OpCode, message: &[u8], bytes: usize, out: &mut Vec<u8>) {
+    let mut pieces = message.chunks(bytes);
+    let mut opcode = opcode;
+    let mut next = pieces.next().or(Some(&[]));
+    while let Some(piece) = next {
+        next = pieces.next();
+        encode::frame(out, next.is_none(), opcode, piece, codec.next_masking_key());
+        opcode = OpCode::Continuation;
+    }
+}
