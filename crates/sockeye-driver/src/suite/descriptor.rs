@@ -1,7 +1,7 @@
 //! The driver in another loop, which watches its descriptor: what only those do that have one.
 
 use std::cell::Cell;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::time::Duration;
@@ -28,8 +28,15 @@ impl Around {
         Self { poll, events: Events::with_capacity(4) }
     }
 
+    /// The kernel ends a ring that was dropped in the thread that had it, and interrupts its waits.
+    fn wait(&mut self, timeout: Duration) {
+        while let Err(error) = self.poll.poll(&mut self.events, Some(timeout)) {
+            assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
+        }
+    }
+
     fn is_silent(&mut self) -> bool {
-        self.poll.poll(&mut self.events, Some(Duration::ZERO)).unwrap();
+        self.wait(Duration::ZERO);
         self.events.is_empty()
     }
 
@@ -47,7 +54,7 @@ impl Around {
             let deadline = rig.driver.next_deadline().filter(|_| deadlines);
             let until =
                 deadline.map_or(patience.until(), |deadline| deadline.min(patience.until()));
-            self.poll.poll(&mut self.events, Some(until - rig.now())).unwrap();
+            self.wait(until - rig.now());
             patience.check(what);
             rig.turn_to(rig.now());
         }
