@@ -15,3 +15,8 @@ pub(crate) fn raise_limit() {
 pub(crate) fn limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
+
+/// How many it could be at most; `None`: there is no limit.
+pub(crate) fn hard_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).maximum
+}

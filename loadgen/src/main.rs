@@ -1,17 +1,15 @@
 //! The `sockeye` command: serves WebSocket and shows what the engine can do.
 
-mod apps;
 #[cfg_attr(not(test), expect(dead_code, reason = "its parts come together"))]
+mod ab;
+mod apps;
 mod compare;
 mod deflate;
 mod demo;
 mod files;
-#[expect(dead_code, reason = "its parts come together")]
-#[cfg_attr(not(test), expect(unused_imports, reason = "its parts come together"))]
 mod load;
 mod manual;
 mod serve;
-#[cfg_attr(not(test), expect(dead_code, reason = "its parts come together"))]
 mod stats;
 mod tls;
 
@@ -41,11 +39,13 @@ enum Command {
     Serve(serve::Options),
     /// Run a server and a load against it in this process, for ten seconds
     Demo(demo::Options),
+    /// Load any WebSocket server, and tell honestly how it bears it
+    Load(Box<load::Options>),
+    /// Compare reports of load, and say what is chance and what is not
+    Compare(compare::Options),
     /// Print what a shell needs to complete commands and options
-    #[command(hide = true)]
     Completions(manual::CompletionsOptions),
     /// Print a manual page, or write all of them into a folder
-    #[command(hide = true)]
     Man(manual::ManOptions),
 }
 
@@ -58,14 +58,17 @@ fn main() -> ExitCode {
         .with_writer(io::stderr)
         .init();
     files::raise_limit();
+    let done = |()| ExitCode::SUCCESS;
     let result = match cli.command {
-        Command::Serve(options) => serve::run(&options),
-        Command::Demo(options) => demo::run(&options),
-        Command::Completions(options) => manual::completions(&options, Cli::command()),
-        Command::Man(options) => manual::man(&options, Cli::command()),
+        Command::Serve(options) => serve::run(&options).map(done),
+        Command::Demo(options) => demo::run(&options).map(done),
+        Command::Load(options) => load::run(&options).map_err(Into::into),
+        Command::Compare(options) => compare::run(&options),
+        Command::Completions(options) => manual::completions(&options, Cli::command()).map(done),
+        Command::Man(options) => manual::man(&options, Cli::command()).map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("sockeye: {error}");
             ExitCode::FAILURE

@@ -7,6 +7,8 @@ mod peers;
 #[allow(dead_code, reason = "other tests need other parts of it")]
 #[path = "serve/process.rs"]
 mod process;
+#[path = "load/runs.rs"]
+mod runs;
 #[path = "load/theory.rs"]
 mod theory;
 

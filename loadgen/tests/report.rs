@@ -217,6 +217,8 @@ impl Page {
         let screen =
             json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
         self.call(chromium, "Emulation.setDeviceMetricsOverride", screen);
+        // Those of a desktop would take part of the width.
+        self.call(chromium, "Emulation.setScrollbarsHidden", json!({ "hidden": true }));
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.call(chromium, "Emulation.setEmulatedMedia", media);
         // A place of its own, so that the page before cannot be taken for this one.

@@ -140,7 +140,7 @@ const HOMES: &[(&str, &[&str])] = &[
         ],
     ),
     ("io_uring", &["crates/sockeye-driver/src/uring"]),
-    ("socket2", &["crates/sockeye-driver/src/net.rs"]),
+    ("socket2", &["crates/sockeye-driver/src/net.rs", "crates/sockeye-driver/src/suite"]),
     ("httparse", &["crates/sockeye-codec/src/handshake/"]),
     ("memchr", &["crates/sockeye-codec/src/handshake/"]),
     ("sha1", &["crates/sockeye-codec/src/handshake/"]),

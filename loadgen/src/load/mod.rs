@@ -1,12 +1,38 @@
 //! `sockeye load`: honest load on any WebSocket server.
 
+mod client;
+mod clock;
+mod command;
+mod connector;
 pub(crate) mod distribution;
 #[cfg(test)]
 pub(crate) mod example;
+mod failure;
+mod fleet;
+mod flights;
+mod judge;
+mod machine;
+mod options;
 mod output;
+mod pace;
 mod payload;
+mod plan;
+mod preflight;
+mod record;
 pub(crate) mod report;
+mod run;
 mod script;
+mod scripted;
 mod search;
+mod series;
+mod server_process;
+mod server_watch;
 pub(crate) mod slo;
+mod stamp;
+mod target;
+mod tls;
+mod tui;
 mod units;
+mod worker;
+
+pub(crate) use command::{AbOptions, Options, run, run_ab};

@@ -27,6 +27,9 @@ pub(crate) struct Report {
     pub(crate) measured_s: f64,
     pub(crate) totals: Totals,
     pub(crate) latency: Latency,
+    /// The same for each class of messages that a scenario file measures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) classes: Vec<Class>,
     pub(crate) phases: Phases,
     /// What subscribers got of what publishers sent (`fanout`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,6 +192,14 @@ impl Latency {
     }
 }
 
+/// A class of messages (`measure` in a scenario file).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Class {
+    pub(crate) name: String,
+    /// From the last message sent to the one that was waited for.
+    pub(crate) times: Distribution,
+}
+
 /// What opening a connection takes, step by step, each from the end of the one before.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Phases {
@@ -199,7 +210,8 @@ pub(crate) struct Phases {
     /// From the request to the 101.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) upgrade: Option<Distribution>,
-    /// From the 101 to the first message that came.
+    /// From the first message sent to its answer; where nothing is answered, from the 101 to the
+    /// first message that came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) first_message: Option<Distribution>,
 }
@@ -255,7 +267,7 @@ pub(crate) struct ClientCheck {
     pub(crate) target_per_s: Option<f64>,
     /// and were.
     pub(crate) achieved_per_s: f64,
-    /// Their ratio.
+    /// The share of the messages that were due that there was time to send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rate_ratio: Option<f64>,
     /// Share of the time in which the busiest thread had something to do; it may spin besides.
@@ -396,6 +408,7 @@ pub(crate) struct Live<'a> {
     pub(crate) totals: &'a Totals,
     pub(crate) latency: &'a Latency,
     pub(crate) errors: &'a [ErrorCount],
+    pub(crate) closes: &'a [CloseCount],
     pub(crate) server: Option<&'a ServerUsage>,
 }
 

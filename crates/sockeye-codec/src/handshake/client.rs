@@ -46,6 +46,13 @@ impl ClientRequest {
         Self::new(url.host_header(), url.target())
     }
 
+    /// Asks for another path and query than before.
+    #[must_use]
+    pub fn target(mut self, target: impl Into<String>) -> Self {
+        self.target = target.into();
+        self
+    }
+
     /// Sends an `Origin`, as browsers do.
     #[must_use]
     pub fn origin(mut self, origin: impl Into<String>) -> Self {

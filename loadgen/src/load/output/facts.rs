@@ -20,7 +20,7 @@ pub(super) const fn verdict(outcome: Outcome) -> &'static str {
 /// The outcome in a sentence.
 pub(super) const fn verdict_sentence(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Ok => "The client kept up, nothing failed, and every limit was kept.",
+        Outcome::Ok => "The client kept up, and every limit was kept.",
         Outcome::Failed => "Connections failed, or answers were not what they must be.",
         Outcome::SloBreached => "A limit was not kept.",
         Outcome::Invalid => {
@@ -141,7 +141,7 @@ pub(super) const fn close_code(code: u16) -> &'static str {
     }
 }
 
-/// Messages that were or should have been, and what share came to nothing.
+/// All errors of all kinds.
 pub(super) fn errors(report: &Report) -> u64 {
     report.errors.iter().map(|error| error.count).sum()
 }

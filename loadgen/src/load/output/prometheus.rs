@@ -173,9 +173,9 @@ impl Exposition {
     }
 }
 
-/// The value of a label.
+/// The value of a label, on one line.
 fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    facts::printable(value).replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 #[cfg(test)]
@@ -224,6 +224,8 @@ mod tests {
         assert!(text.starts_with("# CAUTION: closed loop"), "{text}");
         let text = render(&samples::rich());
         assert!(text.contains("sockeye_load_response_seconds{quantile=\"0.99\"} 0.0"), "{text}");
-        assert_eq!(escaped("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+        assert_eq!(escaped("a\"b\\c"), "a\\\"b\\\\c");
+        // Never a second line.
+        assert_eq!(escaped("a\nb"), "a\\\\u{a}b");
     }
 }

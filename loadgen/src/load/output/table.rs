@@ -147,9 +147,7 @@ pub(super) fn results(report: &Report) -> Vec<Table> {
 }
 
 fn slo(report: &Report) -> Table {
-    let mut table = Table::figures("Limits", &["Limit", "At most", "Measured", "Result"]);
-    // A rate is to be reached, everything else is not to be passed.
-    table.head[1] = "Bound";
+    let mut table = Table::figures("Limits", &["Limit", "Bound", "Measured", "Result"]);
     for slo in &report.slo {
         let [limit, measured] = facts::slo_figures(slo);
         let result = if slo.met { "kept" } else { "BROKEN" };
@@ -331,9 +329,11 @@ pub(super) fn plan(report: &Report) -> Table {
         1 => "1 processor".to_owned(),
         many => format!("{many} processors"),
     };
-    table.row("machine", format!("{processors}, {}", machine.processor));
-    table.row("memory", bytes(machine.memory_bytes));
-    table.row("kernel", &machine.kernel);
+    if machine.processors > 0 {
+        table.row("machine", format!("{processors}, {}", machine.processor));
+        table.row("memory", bytes(machine.memory_bytes));
+        table.row("kernel", &machine.kernel);
+    }
     table.row("begun", facts::started(report));
     table.row("sockeye", &report.version);
     table

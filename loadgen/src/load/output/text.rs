@@ -141,19 +141,28 @@ impl Text {
         }
         let widths = widths(&rows, table.head.len());
         for row in &rows {
+            self.row(row, &widths);
+        }
+        if let Some(note) = &table.note {
+            self.wrapped("  ", note);
+        }
+    }
+
+    /// A row: as many lines as its longest cell needs.
+    fn row(&mut self, row: &[String], widths: &[usize]) {
+        let cells = row.iter().zip(widths);
+        let cells: Vec<_> = cells.map(|(cell, width)| wrap(cell, *width)).collect();
+        for n in 0..cells.iter().map(Vec::len).max().unwrap_or(0) {
             let mut line = String::from("  ");
-            for (n, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-                let cell = shortened(cell, width);
-                if n == 0 {
+            for (column, (cell, &width)) in cells.iter().zip(widths).enumerate() {
+                let cell = cell.get(n).map_or("", String::as_str);
+                if column == 0 {
                     let _ = write!(line, "{cell:<width$}");
                 } else {
                     let _ = write!(line, "  {cell:>width$}");
                 }
             }
             self.line(&line);
-        }
-        if let Some(note) = &table.note {
-            self.wrapped("  ", note);
         }
     }
 }
@@ -177,16 +186,9 @@ fn widths(rows: &[Vec<String>], columns: usize) -> Vec<usize> {
     widths
 }
 
-fn shortened(cell: &str, width: usize) -> String {
-    if cell.chars().count() <= width {
-        return cell.to_owned();
-    }
-    let kept: String = cell.chars().take(width.saturating_sub(1)).collect();
-    format!("{kept}…")
-}
-
 /// Breaks between words, and within those that are longer than a line.
 fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
     let mut lines = Vec::new();
     let mut line = String::new();
     let mut columns = 0;
@@ -250,9 +252,15 @@ mod tests {
     }
 
     #[test]
+    fn what_servers_say_is_there_to_the_end() {
+        let text = render(&samples::rich(), false);
+        assert!(text.contains("*bold*") && text.contains("client_no_context_takeover"), "{text}");
+        assert!(!text.contains('…'), "{text}");
+    }
+
+    #[test]
     fn long_words_are_broken() {
         assert_eq!(wrap("ab cdefgh i", 4), ["ab", "cdef", "gh i"]);
         assert_eq!(wrap("", 4), [""]);
-        assert_eq!(shortened("abcdef", 4), "abc…");
     }
 }

@@ -28,6 +28,8 @@ impl Axis {
         let step = round_step(most.max(step_min), ticks_max).max(step_min);
         let steps = (most / step).ceil().max(1.0);
         let ticks = (0..=steps as u32).map(|n| f64::from(n) * step);
+        // Nothing is nothing in every unit.
+        let label = |value| if value == 0.0 { "0".to_owned() } else { label(value) };
         let ticks = ticks.map(|value| (value, label(value))).collect();
         Self { low: 0.0, high: steps * step, is_log: false, ticks, title }
     }

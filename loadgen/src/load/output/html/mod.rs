@@ -82,11 +82,16 @@ fn header(out: &mut String, report: &Report) {
     }
     let _ = writeln!(
         out,
-        "<p class=\"kind\">Load report</p>\n<h1>{}</h1>\n<p class=\"url\">{}</p>\n\
-         <p class=\"verdict\"><span class=\"badge {class}\">{verdict}</span> {sentence}</p>",
+        "<p class=\"kind\">Load report</p>\n<h1>{}</h1>\n<p class=\"url\">{}</p>",
         escaped(&facts::title(&report.plan)),
         escaped(&report.plan.url)
     );
+    if outcome != Outcome::Invalid {
+        let _ = writeln!(
+            out,
+            "<p class=\"verdict\"><span class=\"badge {class}\">{verdict}</span> {sentence}</p>"
+        );
+    }
     if !report.verdict.reasons.is_empty() {
         out.push_str("<ul class=\"reasons\">");
         for reason in &report.verdict.reasons {
@@ -125,7 +130,7 @@ fn tiles(out: &mut String, report: &Report) {
         for (quantile, q) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
             tile(quantile, time_ns(times.quantile_ns(q)), name.to_owned());
         }
-        tile("max", time_ns(times.max_ns()), format!("{name}, {} times", count(times.count())));
+        tile("max", time_ns(times.max_ns()), format!("{name}, of {}", count(times.count())));
     }
     let (totals, check) = (&report.totals, &report.client);
     if report.plan.load != LoadKind::Receive {
@@ -144,7 +149,7 @@ fn tiles(out: &mut String, report: &Report) {
         if lost == 0 { "none lost".to_owned() } else { format!("{} lost or failed", count(lost)) };
     tile("Connections", count(totals.connections_peak), lost);
     let kinds = match report.errors.len() {
-        0 => "of no kind".to_owned(),
+        0 => String::new(),
         1 => "of one kind".to_owned(),
         many => format!("of {many} kinds"),
     };
@@ -170,12 +175,17 @@ fn tiles(out: &mut String, report: &Report) {
 fn tables(out: &mut String, report: &Report) {
     out.push_str("<section class=\"tables\" aria-label=\"Tables\">\n");
     let latency = [table::latency(report), table::latency_in_full(report)];
-    for table in latency.into_iter().filter_map(Table::if_any) {
-        write_table(out, &table);
-    }
-    for table in &table::results(report) {
+    let all = latency.into_iter().filter_map(Table::if_any).chain(table::results(report));
+    // Many columns take the whole width, few stand beside one another.
+    let (wide, narrow): (Vec<_>, Vec<_>) = all.partition(|table| table.head.len() > 5);
+    for table in &wide {
         write_table(out, table);
     }
+    out.push_str("<div class=\"beside\">\n");
+    for table in &narrow {
+        write_table(out, table);
+    }
+    out.push_str("</div>\n");
     write_table(out, &table::plan(report));
     write_table(out, &table::glossary());
     out.push_str("</section>\n");
@@ -183,12 +193,14 @@ fn tables(out: &mut String, report: &Report) {
 
 fn write_table(out: &mut String, table: &Table) {
     let title = escaped(table.title);
-    let class = if table.of_words { "words" } else { "figures" };
-    // Few columns stand beside one another, many take the whole width.
-    let width = if table.of_words || table.head.len() > 4 { " wide" } else { "" };
+    let class = match (table.of_words, table.head.len()) {
+        (true, _) => "words",
+        (false, 2) => "figures pairs",
+        (false, _) => "figures",
+    };
     let _ = write!(
         out,
-        "<div class=\"table{width}\"><h2>{title}</h2><div class=\"scroll\" tabindex=\"0\" \
+        "<div class=\"table\"><h2>{title}</h2><div class=\"scroll\" tabindex=\"0\" \
          role=\"region\" aria-label=\"{title}\"><table class=\"{class}\"><thead><tr>"
     );
     for head in &table.head {
@@ -208,7 +220,11 @@ fn write_table(out: &mut String, table: &Table) {
 fn write_row(out: &mut String, row: &[String], attributes: &str) {
     let _ = write!(out, "<tr{attributes}>");
     for (n, cell) in row.iter().enumerate() {
-        let cell = escaped(cell);
+        let mut cell = escaped(cell);
+        // A figure and its unit stay together.
+        if n > 0 && cell.len() <= 16 {
+            cell = cell.replace(' ', "\u{a0}");
+        }
         if n == 0 {
             let _ = write!(out, "<th scope=\"row\">{cell}</th>");
         } else {
@@ -256,7 +272,7 @@ fn together(series: &[Window]) -> (Vec<Window>, usize) {
     let phases = series.chunk_by(|a, b| a.phase == b.phase);
     let windows = phases.flat_map(|phase| phase.chunks(each)).filter_map(|some| {
         let (first, others) = some.split_first()?;
-        Some(others.iter().fold(first.clone(), |sum, window| add(sum, window)))
+        Some(others.iter().fold(first.clone(), add))
     });
     (windows.collect(), each)
 }
@@ -286,4 +302,36 @@ fn add(mut sum: Window, other: &Window) -> Window {
     sum.max_ns = sum.max_ns.max(other.max_ns);
     sum.lag_p99_ns = sum.lag_p99_ns.max(other.lag_p99_ns);
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::report::Phase;
+
+    #[test]
+    fn many_windows_become_few_and_lose_nothing() {
+        let window = |n: usize| Window {
+            at_s: n as f64,
+            seconds: 1.0,
+            phase: if n < 7 { Phase::WarmUp } else { Phase::Measuring },
+            sent: 10,
+            max_ns: n as u64,
+            open: n as u64,
+            target_per_s: Some(10.0),
+            ..Window::default()
+        };
+        let series: Vec<_> = (0..10_000).map(window).collect();
+        let (windows, each) = together(&series);
+        assert!(each == 17 && windows.len() <= WINDOWS_MAX + 1, "{each}, {}", windows.len());
+        assert_eq!(windows.iter().map(|window| window.sent).sum::<u64>(), 100_000);
+        assert!((windows.iter().map(|window| window.seconds).sum::<f64>() - 1e4).abs() < 1e-6);
+        // The phases stay apart, and the worst is kept.
+        assert_eq!((windows[0].seconds, windows[0].max_ns), (7.0, 6));
+        assert_eq!((windows[1].at_s, windows[1].max_ns, windows[1].open), (7.0, 23, 23));
+        assert_eq!(windows[1].target_per_s, Some(10.0));
+
+        let (windows, each) = together(&series[..WINDOWS_MAX]);
+        assert_eq!((windows.as_slice(), each), (&series[..WINDOWS_MAX], 1));
+    }
 }

@@ -37,8 +37,18 @@ pub(super) struct Line {
     pub(super) colour: &'static str,
     /// Where there is no value the line has a gap.
     pub(super) points: Vec<(f64, Option<f64>)>,
-    /// Each point also as a dot.
-    pub(super) has_dots: bool,
+    /// Each point also as a dot: full, or hollow where this is false. None where there is no word
+    /// of it.
+    pub(super) dots: Vec<bool>,
+}
+
+impl Line {
+    /// Whether there is a dot, and whether it is full: one between two gaps would not be seen.
+    fn dot(&self, n: usize) -> Option<bool> {
+        let is_gap = |n: usize| self.points.get(n).is_none_or(|(_, value)| value.is_none());
+        let is_alone = is_gap(n.wrapping_sub(1)) && is_gap(n + 1);
+        self.dots.get(n).copied().or(is_alone.then_some(true))
+    }
 }
 
 /// A place on the x axis that has a name.
@@ -103,7 +113,7 @@ impl Plot {
         }
         let _ = write!(
             out,
-            "<text class=\"title\" x=\"-62\" y=\"-15\">{}</text>\
+            "<text class=\"title\" x=\"-56\" y=\"-15\">{}</text>\
              <text class=\"title end\" x=\"100%\" y=\"{}\">{}</text>",
             escaped(self.y.title),
             AREA_HEIGHT + 40.0,
@@ -127,23 +137,22 @@ impl Plot {
                 };
                 let x = self.x.share(*x) * LINES;
                 let y = (1.0 - self.y.share(*y)) * LINES;
-                // A line of no length, so that a value between two gaps is a dot.
                 let step = if is_drawing { "L" } else { "M" };
-                let dot = if is_drawing { "" } else { "h0" };
-                let _ = write!(out, "{step}{x:.1} {y:.1}{dot}");
+                let _ = write!(out, "{step}{x:.1} {y:.1}");
                 is_drawing = true;
             }
             out.push_str("\"/>");
         }
         out.push_str("</svg>");
-        for line in self.lines.iter().filter(|line| line.has_dots) {
-            for (x, y) in &line.points {
-                let Some(y) = y else { continue };
+        for line in &self.lines {
+            for (n, (x, y)) in line.points.iter().enumerate() {
+                let (Some(y), Some(is_full)) = (y, line.dot(n)) else { continue };
                 let (x, y) = (self.x.share(*x) * 100.0, self.y_of(*y));
+                let hollow = if is_full { "" } else { " hollow" };
                 let colour = line.colour;
                 let _ = write!(
                     out,
-                    "<circle class=\"{colour}\" cx=\"{x:.2}%\" cy=\"{y:.1}\" r=\"3\"/>"
+                    "<circle class=\"{colour}{hollow}\" cx=\"{x:.2}%\" cy=\"{y:.1}\" r=\"3\"/>"
                 );
             }
         }

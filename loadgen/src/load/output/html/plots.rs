@@ -6,7 +6,7 @@ use crate::load::output::table;
 use crate::load::report::{LoadKind, Phase, Report, Window};
 use crate::load::units;
 
-const SHADED: &str = "Shaded: connecting, warming up and closing, which no figure counts.";
+const SHADED: &str = "Shaded: connecting, warming up and closing, which are not measured.";
 
 /// All that there is something to draw for.
 pub(super) fn render(report: &Report, windows: &[Window]) -> Vec<String> {
@@ -37,7 +37,7 @@ impl Over<'_> {
     fn line(&self, name: &'static str, colour: &'static str, value: Value) -> Line {
         let point = |window: &Window| (window.at_s + window.seconds / 2.0, value(window));
         let points = self.windows.iter().map(point).collect();
-        Line { name, colour, points, has_dots: false }
+        Line { name, colour, points, dots: Vec::new() }
     }
 
     /// `None` if no line has a value.
@@ -76,9 +76,9 @@ impl Over<'_> {
 
     fn throughput(&self) -> Option<Plot> {
         let mut lines =
-            vec![self.line("received", "c1", |window| Some(table::per_s(window, window.received)))];
+            vec![self.line("received", "c1", |window| while_loaded(window, window.received))];
         if self.report.plan.load != LoadKind::Receive {
-            let sent = |window: &Window| Some(table::per_s(window, window.sent));
+            let sent = |window: &Window| while_loaded(window, window.sent);
             lines.insert(0, self.line("sent", "c0", sent));
         }
         lines.push(self.line("target", "c5", |window| window.target_per_s));
@@ -104,8 +104,7 @@ impl Over<'_> {
             self.line("p50", "c0", |window| some(window.p50_ns)),
         ];
         let name = self.report.latency.headline().map_or("latency", |(name, _)| name);
-        let mut about =
-            format!("The {name} time in each window; each line up is ten times as slow or less.");
+        let mut about = format!("The {name} time of the messages of each window.");
         if self.report.plan.load == LoadKind::Closed {
             about += " As this was a closed loop: percentiles hide stalls.";
         }
@@ -152,6 +151,12 @@ impl Over<'_> {
     }
 }
 
+/// A rate; none while connections are opened or closed.
+fn while_loaded(window: &Window, messages: u64) -> Option<f64> {
+    let is_loaded = matches!(window.phase, Phase::WarmUp | Phase::Measuring);
+    is_loaded.then(|| table::per_s(window, messages))
+}
+
 /// Stretches of time that do not count.
 fn shades(windows: &[Window]) -> Vec<(f64, f64)> {
     let mut shades: Vec<(f64, f64)> = Vec::new();
@@ -172,7 +177,7 @@ fn spectrum(report: &Report) -> Option<Plot> {
     let colours = [("response", "c0"), ("service", "c1"), ("lag", "c2"), ("ping", "c3")];
     let lines: Vec<_> = table::latencies(report)
         .into_iter()
-        .filter(|(_, times)| !times.is_empty())
+        .filter(|(_, times)| times.count() > 1)
         .map(|(name, times)| {
             // Beyond that there is only the slowest, again and again.
             let end = (times.count() as f64).log10().min(5.0);
@@ -183,7 +188,7 @@ fn spectrum(report: &Report) -> Option<Plot> {
             };
             let colour = colours.iter().find(|(of, _)| *of == name).map_or("c4", |(_, c)| c);
             let points = (0..=POINTS).map(point).collect();
-            Line { name, colour, points, has_dots: false }
+            Line { name, colour, points, dots: Vec::new() }
         })
         .collect();
     if lines.is_empty() {
@@ -206,12 +211,13 @@ fn load(report: &Report) -> Option<Plot> {
     let search = report.search.as_ref().filter(|search| !search.steps.is_empty())?;
     let mut steps: Vec<_> = search.steps.iter().collect();
     steps.sort_by(|a, b| a.achieved_per_s.total_cmp(&b.achieved_per_s));
+    let dots: Vec<_> = steps.iter().map(|step| step.met && step.valid).collect();
     let line = |name, colour, ns: fn(&crate::load::report::SearchStep) -> u64| {
         let points = steps.iter().map(|step| {
             let ns = ns(step);
             (step.achieved_per_s, (ns > 0).then_some(ns as f64))
         });
-        Line { name, colour, points: points.collect(), has_dots: true }
+        Line { name, colour, points: points.collect(), dots: dots.clone() }
     };
     let lines = vec![
         line("p99.9", "c3", |step| step.p99_9_ns),
@@ -229,9 +235,11 @@ fn load(report: &Report) -> Option<Plot> {
     Some(Plot {
         id: "load",
         title: "Latency against load",
-        about: "Each dot is one trial. Found: the highest rate that was confirmed. Knee: where \
-                latency begins to rise faster than load."
-            .to_owned(),
+        about:
+            "Each dot is one trial; hollow: it broke a limit, or the client was too slow. Found: \
+                the highest rate that was confirmed. Knee: where latency begins to rise faster \
+                than load."
+                .to_owned(),
         x,
         y,
         lines,

@@ -1,0 +1,255 @@
+//! `sockeye ab`: two servers, measured in turns, and whether they differ.
+//!
+//! Turns, because a machine that is warm, throttled or busy for a while would else favour one of
+//! them: A B B A A B B A, so that neither is always first.
+
+mod server;
+
+use std::error::Error;
+use std::fmt::Display;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::compare::{self, JudgeOptions, Metric, Side, compare};
+use crate::load::report::{Outcome, Report};
+use server::ServerProcess;
+
+const EXIT_INVALID: u8 = 4;
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// Options of `ab` besides those of the load.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// A server, by a name for the table: A=ws://127.0.0.1:9001/; the first is the baseline. With
+    /// --server-command of the same name, {port} in the URL is its port
+    #[arg(long = "server", value_name = "NAME=URL")]
+    servers: Vec<Named>,
+    /// Starts this server afresh for each of its runs, and ends it: A='./server --port {port}'.
+    /// Without --server of that name its URL is ws://127.0.0.1:{port}/, and it comes after those
+    /// with one
+    #[arg(long = "server-command", value_name = "NAME=COMMAND")]
+    commands: Vec<Named>,
+    /// Runs of each; fewer than 4 cannot show a difference but within a run
+    #[arg(long, value_name = "N", default_value_t = 5,
+          value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    repeats: u32,
+    /// How long a server may take to accept connections, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10,
+          value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    server_start_timeout_s: u64,
+    #[command(flatten)]
+    judge: JudgeOptions,
+}
+
+/// `NAME=VALUE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Named {
+    name: String,
+    value: String,
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
+                Ok(Self { name: name.trim().to_owned(), value: value.trim().to_owned() })
+            }
+            _ => Err(format!("{text:?}: give a name, = and what it stands for, as in A=...")),
+        }
+    }
+}
+
+/// What one run is to measure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) url: String,
+    /// Where the server was started here.
+    pub(crate) server_pid: Option<u32>,
+}
+
+/// One of the two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Contender {
+    name: String,
+    /// With `{port}` where there is a command.
+    url: String,
+    command: Option<String>,
+}
+
+/// Measures in turns, compares and prints. `measure` does one run.
+pub(crate) fn run<E: Display>(
+    options: &Options,
+    mut measure: impl FnMut(&Target) -> Result<Report, E>,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let contenders = contenders(options)?;
+    let signals = Signals::register()?;
+    let mut sides =
+        contenders.clone().map(|it| Side { name: it.name, reports: Vec::<Report>::new() });
+    let turns = turns(options.repeats);
+    for (n, &which) in turns.iter().enumerate() {
+        let (contender, side) = (&contenders[which], &mut sides[which]);
+        let of = format!("run {} of {}, {}", n + 1, turns.len(), contender.name);
+        let report = match one_run(contender, options, &signals, &mut measure) {
+            Ok(report) => report,
+            Err(_) if signals.last().is_some() => break,
+            Err(error) => return Err(format!("{of}: {error}").into()),
+        };
+        eprintln!("sockeye: {of}: {}", summary(&report));
+        let reason = report.verdict.reasons.first().cloned().unwrap_or_default();
+        match report.verdict.outcome {
+            Outcome::Invalid => {
+                eprintln!("sockeye: {of}: INVALID, so there is nothing to compare: {reason}");
+                return Ok(ExitCode::from(EXIT_INVALID));
+            }
+            Outcome::Interrupted => break,
+            Outcome::Failed => eprintln!("sockeye: {of}: failed: {reason}"),
+            Outcome::Ok | Outcome::SloBreached => {}
+        }
+        side.reports.push(report);
+    }
+    conclude(options, &sides, turns.len(), &signals)
+}
+
+fn conclude(
+    options: &Options,
+    sides: &[Side; 2],
+    turns: usize,
+    signals: &Signals,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let done: usize = sides.iter().map(|side| side.reports.len()).sum();
+    let mut judge = options.judge.clone();
+    if done < turns {
+        eprintln!("sockeye: interrupted after {done} of {turns} runs");
+        // What is half done passes or fails nothing.
+        judge.fail_on.clear();
+    }
+    let mut code = ExitCode::SUCCESS;
+    if sides.iter().all(|side| !side.reports.is_empty()) {
+        code = compare::conclude(&[compare(&sides[0], &sides[1])], &judge)?;
+    }
+    if done < turns {
+        return Ok(ExitCode::from(signals.last().map_or(EXIT_INTERRUPTED, |signal| 128 + signal)));
+    }
+    let failed = |report: &Report| report.verdict.outcome == Outcome::Failed;
+    let any_failed = sides.iter().flat_map(|side| &side.reports).any(failed);
+    Ok(if any_failed { ExitCode::FAILURE } else { code })
+}
+
+fn one_run<E: Display>(
+    contender: &Contender,
+    options: &Options,
+    signals: &Signals,
+    measure: &mut impl FnMut(&Target) -> Result<Report, E>,
+) -> Result<Report, String> {
+    let target = |port: Option<u16>, server_pid| Target {
+        name: contender.name.clone(),
+        url: port.map_or_else(
+            || contender.url.clone(),
+            |port| contender.url.replace("{port}", &port.to_string()),
+        ),
+        server_pid,
+    };
+    let Some(command) = &contender.command else {
+        return measure(&target(None, None)).map_err(|error| error.to_string());
+    };
+    let timeout = Duration::from_secs(options.server_start_timeout_s);
+    let server = ServerProcess::start(command, timeout, &|| signals.last().is_some())?;
+    let result = measure(&target(Some(server.port()), Some(server.pid())));
+    result.map_err(|error| match server.end() {
+        said if said.is_empty() => error.to_string(),
+        said => format!("{error}; the server's last words: {said}"),
+    })
+}
+
+/// 0 is the first of the two.
+fn turns(repeats: u32) -> Vec<usize> {
+    (0..repeats).flat_map(|n| if n % 2 == 0 { [0, 1] } else { [1, 0] }).collect()
+}
+
+fn summary(report: &Report) -> String {
+    let show = |metric: Metric| {
+        let value = metric.of_run(report).map_or_else(|| "-".into(), |value| metric.show(value));
+        format!("{} {value}", metric.name())
+    };
+    [Metric::P50, Metric::P99, Metric::Rate].map(show).join(", ")
+}
+
+fn contenders(options: &Options) -> Result<[Contender; 2], String> {
+    let command_of = |name: &str| {
+        options.commands.iter().find(|command| command.name == name).map(|it| it.value.clone())
+    };
+    let mut all: Vec<_> = options
+        .servers
+        .iter()
+        .map(|Named { name, value }| Contender {
+            name: name.clone(),
+            url: value.clone(),
+            command: command_of(name),
+        })
+        .collect();
+    for Named { name, value } in &options.commands {
+        if !options.servers.iter().any(|server| server.name == *name) {
+            all.push(Contender {
+                name: name.clone(),
+                url: "ws://127.0.0.1:{port}/".into(),
+                command: Some(value.clone()),
+            });
+        }
+    }
+    if let Some(Contender { name, .. }) =
+        all.iter().find(|it| it.command.is_none() && it.url.contains("{port}"))
+    {
+        return Err(format!("--server {name}: {{port}} needs --server-command {name}=..."));
+    }
+    let found = all.len();
+    match <[Contender; 2]>::try_from(all) {
+        Ok(two) if two[0].name != two[1].name => Ok(two),
+        Ok([Contender { name, .. }, _]) => Err(format!("two servers are called {name}")),
+        Err(_) => Err(format!(
+            "ab compares two servers, not {found}: --server A=URL --server B=URL, or \
+             --server-command A='./server --port {{port}}'"
+        )),
+    }
+}
+
+/// Remembers the last signal that asks for an end, so that servers are ended before this process.
+struct Signals {
+    last: Arc<AtomicUsize>,
+    ids: Vec<signal_hook::SigId>,
+}
+
+impl Signals {
+    fn register() -> std::io::Result<Self> {
+        let mut signals = Self { last: Arc::default(), ids: Vec::new() };
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            let number = usize::try_from(signal).unwrap_or_default();
+            let last = Arc::clone(&signals.last);
+            signals.ids.push(signal_hook::flag::register_usize(signal, last, number)?);
+        }
+        Ok(signals)
+    }
+
+    fn last(&self) -> Option<u8> {
+        u8::try_from(self.last.load(Ordering::SeqCst)).ok().filter(|signal| *signal > 0)
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        for id in self.ids.drain(..) {
+            signal_hook::low_level::unregister(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

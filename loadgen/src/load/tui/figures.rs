@@ -1,0 +1,78 @@
+//! Numbers as they stand on the screen.
+
+/// Three significant digits.
+fn three_digits(value: f64) -> String {
+    let decimals = if value < 9.995 {
+        2
+    } else if value < 99.95 {
+        1
+    } else {
+        0
+    };
+    format!("{value:.decimals$}")
+}
+
+/// A time; `-` if there is none.
+pub(super) fn time(ns: u64) -> String {
+    let value = ns as f64;
+    match ns {
+        0 => "-".into(),
+        1..=999 => format!("{ns} ns"),
+        _ if value < 999.5e3 => three_digits(value / 1e3) + " µs",
+        _ if value < 999.5e6 => three_digits(value / 1e6) + " ms",
+        _ => three_digits(value / 1e9) + " s",
+    }
+}
+
+/// With separators between thousands.
+pub(super) fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+pub(super) fn rate(per_s: f64) -> String {
+    count(per_s.max(0.0).round() as u64)
+}
+
+pub(super) fn bytes(value: u64) -> String {
+    let value = value as f64;
+    let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let unit = units.iter().find(|(_, size)| value >= *size as f64);
+    unit.map_or_else(
+        || format!("{value} B"),
+        |(name, size)| format!("{} {name}", three_digits(value / *size as f64)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_digits_and_a_unit() {
+        let times = [
+            (0, "-"),
+            (999, "999 ns"),
+            (1_000, "1.00 µs"),
+            (45_600, "45.6 µs"),
+            (999_499, "999 µs"),
+            (999_600, "1.00 ms"),
+            (1_234_567, "1.23 ms"),
+            (9_996_000, "10.0 ms"),
+            (12_345_678_900, "12.3 s"),
+        ];
+        for (ns, text) in times {
+            assert_eq!(time(ns), text);
+        }
+        assert_eq!([count(0), count(999), count(1_000)], ["0", "999", "1,000"]);
+        assert_eq!((rate(-1.0), rate(1_234_567.6)), ("0".into(), "1,234,568".into()));
+        assert_eq!([bytes(10), bytes(2_048), bytes(35 << 20)], ["10 B", "2.00 KiB", "35.0 MiB"]);
+    }
+}
