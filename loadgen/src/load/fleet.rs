@@ -481,7 +481,9 @@ impl Fleet {
         totals.connections_opened += 1;
         totals.connections_peak = totals.connections_peak.max(self.open);
         if let Some(lifetime_ns) = plan.lifetime_ns {
-            self.at(now_ns + lifetime_ns, Action::Expire(id));
+            // Half of it to one and a half, so that those that came together do not go together.
+            let part = scatter(number as u64 ^ now_ns) % 1024 * lifetime_ns / 1024;
+            self.at(now_ns + lifetime_ns / 2 + part, Action::Expire(id));
         }
         if let Some(every_ns) = plan.ping_every_ns {
             // Spread over the first interval, so that they do not all come at once.
@@ -530,7 +532,7 @@ impl Fleet {
 
     fn reopen(&mut self, number: u32) {
         if self.shared.plan.reconnects && !self.closing {
-            let jitter = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15) % (RECONNECT_NS / 2);
+            let jitter = scatter(number.into()) % (RECONNECT_NS / 2);
             self.at(self.shared.now_ns + RECONNECT_NS + jitter, Action::Open(number));
         }
     }
@@ -611,6 +613,11 @@ impl Fleet {
             self.at(self.shared.now_ns + pause_ns, Action::Resume(id));
         }
     }
+}
+
+/// A number that has nothing to do with the one before it (Fibonacci hashing).
+const fn scatter(number: u64) -> u64 {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
 }
 
 impl<T: Tx> Sink<T> for Fleet {

@@ -128,7 +128,8 @@ pub(crate) struct ConnectingOptions {
     /// How long a connection may take to open
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration_ns)]
     pub(crate) connect_timeout: u64,
-    /// Connections are closed at this age and opened anew (churn); in a storm [default: at once]
+    /// Connections are closed at about this age and opened anew (churn); in a storm [default: at
+    /// once]
     #[arg(long, value_name = "TIME", value_parser = parse_duration_ns)]
     pub(crate) lifetime: Option<u64>,
     /// Open lost connections again, after a moment

@@ -150,6 +150,9 @@ impl<D: Waits> Worker<D> {
         (record.from_ns, record.until_ns) = (from_ns, until_ns);
         record.part = Part::default();
         let mut measured = (0, 0);
+        while !self.stops() && self.fleet.tick() < start_ns {
+            self.driver.turn_until(start_ns, &mut self.fleet)?;
+        }
         if !self.stops() {
             self.window_cpu_ns = thread_cpu_ns();
             self.window_spun_ns = self.spun_ns;

@@ -14,8 +14,8 @@ use std::thread::{self, JoinHandle};
 
 use tungstenite::Message;
 
-use crate::connect;
 use crate::process::PATIENCE;
+use crate::tungstenite_client::connect;
 
 const PACKAGE: &str = include_str!("../../../tests/tests/interop/package.json");
 const PACKAGE_LOCK: &str = include_str!("../../../tests/tests/interop/package-lock.json");

@@ -353,8 +353,10 @@ fn a_server_that_dies_leaves_partial_results() {
     server.process.signal(Signal::KILL);
     let ended = run.wait();
     let report: Value = serde_json::from_str(&ended.stdout.join("\n")).expect("a report");
-    assert_eq!(ended.status.code(), Some(1));
-    assert_eq!(report["verdict"]["outcome"], "failed");
+    // On a busy machine the client may have been late besides.
+    assert!(matches!(ended.status.code(), Some(1 | 4)), "{:?}", ended.status);
+    let reasons = report["verdict"]["reasons"].to_string();
+    assert!(reasons.contains("10 connections were lost"), "{reasons}");
     assert_eq!(number(&report, "/totals/connections_lost"), 10.0);
     assert!(number(&report, "/totals/messages_received") > 0.0);
     assert!(number(&report, "/measured_s") < 29.0, "it does not go on with nobody");

@@ -11,6 +11,9 @@ impl Client {
         now_ns: u64,
         message: Message<'_>,
     ) {
+        if self.stage != Stage::Open {
+            return; // it was closed by us: what was to be measured is over
+        }
         let scripted = self.extra.as_mut().and_then(|extra| extra.scripted.as_mut());
         if let (Some(scripted), Some(script)) = (scripted, &plan.script) {
             let moment = hands.moment(self.number, now_ns);
@@ -38,11 +41,7 @@ impl Client {
         message: Message<'_>,
     ) {
         let Some(flight) = self.flights.pop() else {
-            // On one that is closed the answers were given up.
-            if self.stage == Stage::Open {
-                hands.record.error("a message came that answers none", now_ns);
-            }
-            return;
+            return hands.record.error("a message came that answers none", now_ns);
         };
         self.note_first(&mut hands.record, flight.sent_ns, now_ns);
         let payload = message.as_bytes();

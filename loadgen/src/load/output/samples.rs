@@ -119,7 +119,7 @@ pub(crate) fn rich() -> Report {
             closed: 7,
             response: Some(times(500, 2e8, 9)),
         }),
-        tls: None,
+        tls: Some("TLS 1.3, TLS13_AES_256_GCM_SHA384".to_owned()),
         compression: Some(Compression {
             agreed: Some("permessage-deflate; client_no_context_takeover".to_owned()),
             sent_plain_bytes: 1_000_000_000,
@@ -186,6 +186,7 @@ fn plain() -> Report {
         },
         fanout: None,
         slow: None,
+        tls: None,
         compression: None,
         client: ClientCheck {
             target_per_s: Some(50_000.0),

@@ -13,9 +13,9 @@ use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer}
 use serde_json::{Value, json};
 use tungstenite::Message;
 
-use crate::connect;
 use crate::process::{Ended, Process, Server};
 use crate::theory::{Theory, open_times};
+use crate::tungstenite_client::connect;
 
 const CONNECTIONS: u64 = 50;
 const RATE_PER_S: u64 = 5_000;
@@ -206,18 +206,14 @@ fn read_end(line: &str) -> (u64, Duration) {
     (stalls, Duration::from_micros(late_us))
 }
 
+/// One after the other: they would disturb each other.
 #[test]
-#[ignore = "needs `sockeye load`"]
-fn an_open_loop_reports_what_must_be() {
+fn what_is_reported_is_what_must_be() {
     let rate = RATE_PER_S.to_string();
     for theory in [SELDOM, MOSTLY] {
         Bench::start(theory).assert(&["--rate", &rate], check_open);
     }
-}
-
-#[test]
-#[ignore = "needs `sockeye load`"]
-fn a_closed_loop_hides_what_theory_says_that_it_hides() {
+    // A closed loop hides what theory says that it hides.
     Bench::start(MOSTLY).assert(&["--closed"], check_closed);
 }
 
