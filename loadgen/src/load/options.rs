@@ -48,7 +48,8 @@ pub(crate) struct LoadOptions {
     #[arg(long, value_enum, default_value_t = Scenario::Echo)]
     pub(crate) scenario: Scenario,
     /// A scenario of your own: what each connection sends and expects, as TOML
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "rate", "ramp", "steps", "closed"])]
+    #[arg(long, value_name = "FILE")]
+    #[arg(conflicts_with_all = ["scenario", "rate", "ramp", "steps", "closed"])]
     pub(crate) file: Option<PathBuf>,
     /// Connections; in a storm the most at a time
     #[arg(long, short, value_name = "N", default_value = "100")]
@@ -87,10 +88,12 @@ pub(crate) struct RateOptions {
     #[arg(conflicts_with_all = ["ramp", "steps", "closed"])]
     pub(crate) rate: Option<f64>,
     /// A rate that grows or falls evenly, such as 1k:10k
-    #[arg(long, value_name = "FROM:TO", value_parser = parse_ramp, conflicts_with_all = ["steps", "closed"])]
+    #[arg(long, value_name = "FROM:TO", value_parser = parse_ramp)]
+    #[arg(conflicts_with_all = ["steps", "closed"])]
     pub(crate) ramp: Option<(f64, f64)>,
     /// Rates one after the other, each for an equal part of the time
-    #[arg(long, value_name = "RATE,..", value_delimiter = ',', value_parser = parse_rate, conflicts_with = "closed")]
+    #[arg(long, value_name = "RATE,..", value_delimiter = ',', value_parser = parse_rate)]
+    #[arg(conflicts_with = "closed")]
     pub(crate) steps: Vec<f64>,
     /// Random gaps between messages, as from many independent senders, instead of equal ones
     #[arg(long, conflicts_with_all = ["closed", "burst"])]
