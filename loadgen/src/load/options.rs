@@ -55,7 +55,8 @@ pub(crate) struct LoadOptions {
     #[arg(long, short, value_name = "N", default_value = "100")]
     pub(crate) connections: NonZeroU32,
     /// How long is measured, such as 10s, 500ms or 2m
-    #[arg(long, short, value_name = "TIME", default_value = "10s", value_parser = parse_duration_ns)]
+    #[arg(long, short, value_name = "TIME", default_value = "10s")]
+    #[arg(value_parser = parse_duration_ns)]
     pub(crate) duration: u64,
     /// Load before the measurement, not counted
     #[arg(long, value_name = "TIME", default_value = SECOND, value_parser = parse_duration_ns)]

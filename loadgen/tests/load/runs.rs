@@ -505,7 +505,16 @@ close = { code = 4000, reason = "done" }
 fn a_scenario_that_is_not_answered_fails() {
     let (_server, url) = serve(&[]);
     let folder = Folder::new("load-script-wrong");
-    let text = "name = \"wrong\"\n[[step]]\nsend = \"ask\"\n[[step]]\nexpect = \"answer\"\ntimeout = \"50ms\"\n";
+    let text = r#"
+name = "wrong"
+
+[[step]]
+send = "ask"
+
+[[step]]
+expect = "answer"
+timeout = "50ms"
+"#;
     let path = script(&folder, text);
     let (report, code) = load(&url, &format!("--file {path} --connections 2 --duration 300ms"));
     assert!(matches!(code, 1 | 4), "{code}");
