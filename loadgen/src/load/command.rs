@@ -36,7 +36,7 @@ const INVALID: u8 = 4;
 /// Options of `load`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Where to: ws://HOST:PORT/PATH or wss://HOST/PATH
+    /// The server: ws://HOST:PORT/PATH or wss://HOST/PATH
     url: String,
     #[command(flatten)]
     load: LoadOptions,
@@ -44,14 +44,14 @@ pub(crate) struct Options {
     gates: GateOptions,
     #[command(flatten)]
     output: OutputOptions,
-    /// Say whether this machine can do it and what is to be changed if not, and do nothing
-    #[arg(long)]
+    /// Only say whether this machine can do it, and what to change if not
+    #[arg(long, help_heading = "Client")]
     preflight: bool,
     /// Show nothing while it runs
-    #[arg(long, short)]
+    #[arg(long, short, help_heading = "Terminal")]
     quiet: bool,
-    /// Show lines, not a screen, on a terminal too
-    #[arg(long, conflicts_with = "quiet")]
+    /// Show progress as lines, not as a screen
+    #[arg(long, conflicts_with = "quiet", help_heading = "Terminal")]
     plain: bool,
 }
 
@@ -59,21 +59,28 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct GateOptions {
-    /// A limit to be kept, such as 'p99<5ms', 'errors<0.1%' or 'reach>99.9%'; else exit code 3
+    /// A limit, such as 'p99<5ms' or 'errors<0.1%'; may be repeated
+    ///
+    /// A metric, one of < <= > >=, and a bound. Metrics are pN, max, min and mean of the response
+    /// time, or of another as in p99(service) or connect.p99 (response, service, lag, ping,
+    /// connect, tls, upgrade, first_message, skew, slow); errors and reach in %; rate in messages
+    /// a second. If one is not kept the exit code is 3.
     #[arg(long, value_name = "LIMIT")]
     slo: Vec<Slo>,
-    /// Find the highest rate that keeps every --slo, in runs of --duration each
+    /// Find the highest rate that keeps every --slo
+    ///
+    /// In runs of --duration each. The first has --rate, which is doubled until a limit breaks.
     #[arg(long, requires = "slo", conflicts_with_all = ["ramp", "steps", "closed"])]
     find_max: bool,
-    /// How near the result is to the lowest rate that fails
+    /// How near the result comes to the lowest rate that fails
     #[arg(long, value_name = "SHARE", default_value = "2%", requires = "find_max")]
     #[arg(value_parser = units::parse_share)]
     find_max_tolerance: f64,
-    /// No rate above this is tried
+    /// Try no rate above this
     #[arg(long, value_name = "RATE", default_value = "100M", requires = "find_max")]
     #[arg(value_parser = units::parse_rate)]
     find_max_cap: f64,
-    /// How often the result has to keep the limits again
+    /// How many more runs must keep the limits at the rate that was found
     #[arg(long, value_name = "N", default_value_t = 3, requires = "find_max")]
     find_max_confirmations: u32,
 }

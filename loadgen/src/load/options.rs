@@ -33,7 +33,7 @@ const SECOND: &str = "1s";
 /// How the bytes move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BackendName {
-    /// io_uring where a trial shows that it works, else epoll
+    /// what suits a client best: epoll
     Auto,
     /// epoll
     Epoll,
@@ -43,22 +43,26 @@ pub(crate) enum BackendName {
 
 /// What is measured, and how.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Scenario")]
 pub(crate) struct LoadOptions {
     /// What the connections do
     #[arg(long, value_enum, default_value_t = Scenario::Echo)]
     pub(crate) scenario: Scenario,
-    /// A scenario of your own: what each connection sends and expects, as TOML
+    /// A scenario of your own, in TOML
+    ///
+    /// It says what each connection sends and expects. Connections go through it at their own pace
+    /// (a closed loop), so there is no --rate.
     #[arg(long, value_name = "FILE")]
     #[arg(conflicts_with_all = ["scenario", "rate", "ramp", "steps", "closed"])]
     pub(crate) file: Option<PathBuf>,
-    /// Connections; in a storm the most at a time
+    /// How many connections; in a storm the most at a time
     #[arg(long, short, value_name = "N", default_value = "100")]
     pub(crate) connections: NonZeroU32,
-    /// How long is measured, such as 10s, 500ms or 2m
+    /// How long to measure, such as 500ms, 10s or 2m
     #[arg(long, short, value_name = "TIME", default_value = "10s")]
     #[arg(value_parser = parse_duration_ns)]
     pub(crate) duration: u64,
-    /// Load before the measurement, not counted
+    /// How long to load before that; it does not count
     #[arg(long, value_name = "TIME", default_value = SECOND, value_parser = parse_duration_ns)]
     pub(crate) warm_up: u64,
     #[command(flatten)]
@@ -83,26 +87,31 @@ pub(crate) struct LoadOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct RateOptions {
-    /// Messages in a second, of all connections together, whatever the server does, such as 500
-    /// or 10k; connections in a storm [default: 1k, fanout 10, storm 100]
+    /// Messages a second, such as 500 or 10k [default: 1k, fanout 10, storm 100]
+    ///
+    /// Of all connections together, and whatever the server does. In a storm it is connections a
+    /// second.
     #[arg(long, short, value_name = "RATE", value_parser = parse_rate)]
     #[arg(conflicts_with_all = ["ramp", "steps", "closed"])]
     pub(crate) rate: Option<f64>,
-    /// A rate that grows or falls evenly, such as 1k:10k
+    /// A rate that grows or falls evenly over --duration, such as 1k:10k
     #[arg(long, value_name = "FROM:TO", value_parser = parse_ramp)]
     #[arg(conflicts_with_all = ["steps", "closed"])]
     pub(crate) ramp: Option<(f64, f64)>,
-    /// Rates one after the other, each for an equal part of the time
+    /// Rates one after the other, such as 1k,2k,5k, each for an equal part of --duration
     #[arg(long, value_name = "RATE,..", value_delimiter = ',', value_parser = parse_rate)]
     #[arg(conflicts_with = "closed")]
     pub(crate) steps: Vec<f64>,
-    /// Random gaps between messages, as from many independent senders, instead of equal ones
+    /// Random gaps between messages, as from independent senders
     #[arg(long, conflicts_with_all = ["closed", "burst"])]
     pub(crate) poisson: bool,
-    /// So many messages at once, and so many times longer gaps
+    /// Messages that leave at once, with gaps so many times longer
     #[arg(long, value_name = "N", default_value = "1", conflicts_with = "closed")]
     pub(crate) burst: NonZeroU32,
-    /// Closed loop: the next message leaves when one was answered. Percentiles then hide stalls
+    /// Closed loop: the next message leaves when one was answered
+    ///
+    /// For throughput. Percentiles hide stalls then, because nothing is sent while the server
+    /// stands still.
     #[arg(long)]
     pub(crate) closed: bool,
     /// Messages under way on each connection of a closed loop
@@ -111,10 +120,10 @@ pub(crate) struct RateOptions {
     /// Connections that publish, besides --connections that subscribe (fanout)
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) publishers: NonZeroU32,
-    /// A share of the connections reads so slowly, such as 5%:10kB/s
+    /// A share of the connections reads slowly [default: slow 5%:10kB/s, else none]
     #[arg(long, value_name = "SHARE:RATE", value_parser = parse_slow)]
     pub(crate) slow: Option<Slow>,
-    /// A ping on each connection so often [idle: 10s]
+    /// How often each connection sends a ping [default: idle 10s, else never]
     #[arg(long, value_name = "TIME", value_parser = parse_duration_ns)]
     pub(crate) ping_every: Option<u64>,
 }
@@ -132,11 +141,12 @@ pub(crate) struct ConnectingOptions {
     /// How long a connection may take to open
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration_ns)]
     pub(crate) connect_timeout: u64,
-    /// Connections are closed at about this age and opened anew (churn); in a storm [default: at
-    /// once]
+    /// Close connections at about this age and open others (churn) [default: storm 0s, else never]
+    ///
+    /// Ages are spread from half to one and a half times this, so that not all end together.
     #[arg(long, value_name = "TIME", value_parser = parse_duration_ns)]
     pub(crate) lifetime: Option<u64>,
-    /// Open lost connections again, after a moment
+    /// Open lost connections again, after 200 to 300 ms
     #[arg(long)]
     pub(crate) reconnect: bool,
 }
@@ -145,13 +155,13 @@ pub(crate) struct ConnectingOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Request")]
 pub(crate) struct RequestOptions {
-    /// Offer a subprotocol; the best first
+    /// Offer a subprotocol; may be repeated, the best first
     #[arg(long, value_name = "NAME")]
     pub(crate) subprotocol: Vec<String>,
-    /// A header line of the request, such as "Authorization: Bearer 123"
+    /// A header of the request, such as "Authorization: Bearer 123"; may be repeated
     #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
     pub(crate) header: Vec<(String, String)>,
-    /// A cookie
+    /// A cookie; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) cookie: Vec<String>,
     /// The Origin that a browser would send
@@ -160,14 +170,14 @@ pub(crate) struct RequestOptions {
     /// Offer permessage-deflate (RFC 7692)
     #[arg(long)]
     pub(crate) deflate: bool,
-    /// Keep no context between messages
+    /// Ask that neither side keeps context between messages
     #[arg(long, requires = "deflate")]
     pub(crate) deflate_no_takeover: bool,
-    /// The windows have at most 2 to this power bytes
+    /// The base-2 logarithm of the largest window to agree on, 8 to 15
     #[arg(long, value_name = "BITS", requires = "deflate", default_value_t = 15)]
     #[arg(value_parser = clap::value_parser!(u8).range(8..=15))]
     pub(crate) deflate_window: u8,
-    /// Shorter messages leave as they are
+    /// Messages shorter than this leave uncompressed
     #[arg(long, value_name = "BYTES", requires = "deflate", default_value_t = 0)]
     pub(crate) deflate_min: usize,
 }
@@ -176,32 +186,35 @@ pub(crate) struct RequestOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Client")]
 pub(crate) struct ClientOptions {
-    /// Threads, each with connections of its own [default: a processor's worth of connections each]
+    /// Threads that send [default: one for 50 connections, at most all processors but one]
+    ///
+    /// Each has connections of its own.
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
     /// How the bytes move
     #[arg(long, value_enum, default_value_t = BackendName::Epoll)]
     pub(crate) backend: BackendName,
-    /// Do not compare what comes back
+    /// Do not compare what comes back with what was sent
     #[arg(long)]
     pub(crate) no_verify: bool,
-    /// Sleep until a message is due, instead of asking again and again for the last 50 us: less
-    /// CPU, more lag
+    /// Sleep until a message is due: less CPU, more lag
+    ///
+    /// Else a thread asks again and again during the last 50 us before a message is due.
     #[arg(long)]
     pub(crate) no_spin: bool,
-    /// How long the last answers are waited for
+    /// How long to wait for the last answers
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration_ns)]
     pub(crate) drain: u64,
-    /// Messages longer than this are errors
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    /// Messages longer than this are errors [default: 64 MiB]
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, hide_default_value = true)]
     pub(crate) message_max: u64,
-    /// For all random choices: the same seed, the same load
+    /// The seed of all random choices: the same seed, the same load
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// A stretch of the series
+    /// How long a window of the series is: of plots, --csv and --ndjson
     #[arg(long, value_name = "TIME", default_value = SECOND, value_parser = parse_window)]
     pub(crate) window: u64,
-    /// Watch the server's process: CPU for each message, memory for each connection
+    /// Watch the server's process on this machine: its CPU and memory
     #[arg(long, value_name = "PID")]
     pub(crate) server_pid: Option<u32>,
 }
