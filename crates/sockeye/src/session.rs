@@ -231,6 +231,9 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
 
     fn events(&mut self, decoding: &mut Decoding<'_>, input: &mut &mut [u8]) -> Option<Closed> {
         loop {
+            if let Err((error, close_at)) = self.short_messages(decoding.codec, input) {
+                return Some(self.failed(error, close_at));
+            }
             let answer_at = self.cork.block.len();
             let event = self.link.connection.receive(decoding.codec, input, &mut self.cork.block);
             if matches!(event, Ok(None)) {
@@ -238,6 +241,30 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
             }
             if let Some(over) = self.handle(event, decoding.inflater, answer_at) {
                 return Some(over);
+            }
+        }
+    }
+
+    /// All short messages up to something else: one context for the lot of them. An error comes
+    /// with the place of the close frame that says so.
+    #[inline]
+    fn short_messages(
+        &mut self,
+        codec: &mut Codec,
+        input: &mut &mut [u8],
+    ) -> Result<(), (ProtocolError, usize)> {
+        let (handler, mut ctx) = self.ctx();
+        loop {
+            let close_at = ctx.cork.block.len();
+            let out = &mut ctx.cork.block;
+            match ctx.link.connection.receive_short(codec, input, out) {
+                Ok(Some(message)) if ctx.link.connection.is_open() => {
+                    ctx.core.stats.messages_received += 1;
+                    handler.message(&mut ctx, message);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(()),
+                Err(error) => return Err((error, close_at)),
             }
         }
     }

@@ -25,6 +25,8 @@ pub(crate) struct Part {
     pub(crate) sent: u64,
     pub(crate) received: u64,
     pub(crate) errors: u64,
+    /// The same by their kinds.
+    pub(crate) kinds: BTreeMap<Cow<'static, str>, Occurrences>,
     pub(crate) open: u64,
     pub(crate) headline: Distribution,
     pub(crate) lag: Distribution,
@@ -207,6 +209,7 @@ impl Record {
         let is_known = self.errors.contains_key(&what);
         let what = if is_known || self.errors.len() < KINDS_MAX { what } else { "others".into() };
         let first = Occurrences { count: 0, first_ns: now_ns };
+        self.part.kinds.entry(what.clone()).or_insert(first).count += 1;
         self.errors.entry(what).or_insert(first).count += 1;
     }
 
@@ -263,11 +266,7 @@ impl Record {
         self.missed += other.missed;
         self.sent_wire_bytes += other.sent_wire_bytes;
         self.received_wire_bytes += other.received_wire_bytes;
-        for (what, occurrences) in other.errors {
-            let known = self.errors.entry(what).or_insert(Occurrences { count: 0, ..occurrences });
-            known.count += occurrences.count;
-            known.first_ns = known.first_ns.min(occurrences.first_ns);
-        }
+        add_errors(&mut self.errors, other.errors);
         for (code, count) in other.closes {
             *self.closes.entry(code).or_default() += count;
         }
@@ -291,6 +290,18 @@ impl Record {
             }
             known.iter_mut().zip(spreads).for_each(|(known, spread)| known.add(spread));
         }
+    }
+}
+
+/// Adds kinds of errors to others.
+pub(crate) fn add_errors(
+    to: &mut BTreeMap<Cow<'static, str>, Occurrences>,
+    from: BTreeMap<Cow<'static, str>, Occurrences>,
+) {
+    for (what, occurrences) in from {
+        let known = to.entry(what).or_insert(Occurrences { count: 0, ..occurrences });
+        known.count += occurrences.count;
+        known.first_ns = known.first_ns.min(occurrences.first_ns);
     }
 }
 

@@ -1,5 +1,7 @@
 //! A run: threads that load, one that watches them, and the report of it all.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,7 +22,7 @@ use super::options::BackendName;
 use super::pace::Pace;
 use super::payload::{Generator, Payload};
 use super::plan::Plan;
-use super::record::{Occurrences, Part, Record};
+use super::record::{Occurrences, Part, Record, add_errors};
 use super::report::{
     ErrorCount, Latency, Live, LoadKind, Observer, Phase, PlanInfo, ServerUsage, Totals, Window,
 };
@@ -194,6 +196,8 @@ struct Watch<'a> {
     /// When the measurement begins, and when it ends, as long as they are to come.
     looks: Vec<u64>,
     looked_ns: u64,
+    /// As far as windows have told of them.
+    errors: BTreeMap<Cow<'static, str>, Occurrences>,
 }
 
 impl<'a> Watch<'a> {
@@ -213,6 +217,7 @@ impl<'a> Watch<'a> {
             assembled: 0,
             looks: Vec::new(),
             looked_ns: clock.now_ns(),
+            errors: BTreeMap::new(),
         }
     }
 
@@ -281,6 +286,7 @@ impl<'a> Watch<'a> {
             self.totals.messages_received += sum.received;
             self.headline.add(&sum.headline);
         }
+        add_errors(&mut self.errors, sum.kinds);
         self.tell(observers)
     }
 
@@ -330,6 +336,9 @@ impl<'a> Watch<'a> {
         };
         self.totals.connections_opened = self.gauge.open.load(Ordering::Relaxed);
         self.totals.connections_failed = self.gauge.failed.load(Ordering::Relaxed);
+        let open = self.totals.connections_opened;
+        self.totals.connections_peak = self.totals.connections_peak.max(open);
+        let errors = error_counts(self.errors.clone(), self.begun_ns);
         let usage = self.server.as_ref().map(|server| server.usage(self.totals.messages_received));
         let live = Live {
             plan: &self.setup.info,
@@ -338,7 +347,7 @@ impl<'a> Watch<'a> {
             series,
             totals: &self.totals,
             latency: &latency,
-            errors: &[],
+            errors: &errors,
             closes: &[],
             server: usage.as_ref(),
         };
@@ -372,15 +381,7 @@ impl<'a> Watch<'a> {
         for window in &mut self.connecting {
             window.at_s -= ahead_s;
         }
-        let mut errors: Vec<_> = std::mem::take(&mut sum.errors)
-            .into_iter()
-            .map(|(what, Occurrences { count, first_ns })| ErrorCount {
-                what: what.into_owned(),
-                count,
-                first_at_s: first_ns.saturating_sub(self.begun_ns) as f64 / NS_PER_S as f64,
-            })
-            .collect();
-        errors.sort_by_key(|error| std::cmp::Reverse(error.count));
+        let errors = error_counts(std::mem::take(&mut sum.errors), self.begun_ns);
         let counted = sum.totals.messages_received.max(1);
         let mut series = self.connecting;
         series.append(&mut self.series.windows);
@@ -398,4 +399,21 @@ impl<'a> Watch<'a> {
             series,
         }
     }
+}
+
+/// The most frequent first.
+fn error_counts(
+    errors: BTreeMap<Cow<'static, str>, Occurrences>,
+    begun_ns: u64,
+) -> Vec<ErrorCount> {
+    let mut counts: Vec<_> = errors
+        .into_iter()
+        .map(|(what, Occurrences { count, first_ns })| ErrorCount {
+            what: what.into_owned(),
+            count,
+            first_at_s: first_ns.saturating_sub(begun_ns) as f64 / NS_PER_S as f64,
+        })
+        .collect();
+    counts.sort_by_key(|error| std::cmp::Reverse(error.count));
+    counts
 }

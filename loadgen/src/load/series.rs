@@ -3,7 +3,7 @@
 use super::clock::NS_PER_S;
 use super::pace::Pace;
 use super::plan::Plan;
-use super::record::Part;
+use super::record::{Part, add_errors};
 use super::report::{LoadKind, Phase, Stage, Window};
 
 /// A window of which some threads have reported.
@@ -41,6 +41,7 @@ impl Series {
         pending.sum.sent += part.sent;
         pending.sum.received += part.received;
         pending.sum.errors += part.errors;
+        add_errors(&mut pending.sum.kinds, part.kinds.clone());
         pending.sum.open += part.open;
         pending.sum.headline.add(&part.headline);
         pending.sum.lag.add(&part.lag);

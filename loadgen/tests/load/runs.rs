@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::thread;
 
 use rustix::process::Signal;
@@ -638,4 +639,90 @@ fn reports_are_compared() {
     let ended = Process::run(&["compare", &paths[0], &paths[1]]);
     // 4: the client was too busy in one of them.
     assert!(matches!(ended.status.code(), Some(0 | 4)), "{:?}", ended.stderr);
+}
+
+/// A server that keeps the first request it gets, and refuses it.
+fn listening_server(address: &str) -> (SocketAddr, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind(address).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (requests, heard) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut request = [0; 4096];
+            if let Ok(len @ 1..) = stream.read(&mut request) {
+                // The test may have ended.
+                let _ = requests.send(String::from_utf8_lossy(&request[..len]).into_owned());
+                let _ = stream.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+            }
+        }
+    });
+    (address, heard)
+}
+
+#[test]
+fn the_request_says_what_it_was_told_to() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let (address, heard) = listening_server(address);
+        let url = format!("ws://{address}/chat?room=1");
+        let arguments = [
+            "load",
+            &url,
+            "-q",
+            "--connections",
+            "1",
+            "--duration",
+            "200ms",
+            "--subprotocol",
+            "a.v2",
+            "--subprotocol",
+            "a.v1",
+            "-H",
+            "Authorization: Bearer 123",
+            "--cookie",
+            "s=1",
+            "--cookie",
+            "t=2",
+            "--origin",
+            "https://example.com",
+            "--deflate",
+        ];
+        let ended = Process::run(&arguments);
+        assert_eq!(ended.status.code(), Some(1));
+        let said = ended.stdout.join("\n");
+        assert!(said.contains("401") && !said.contains("Bearer"), "{said}");
+        let request = heard.recv().expect("a request");
+        for line in [
+            "GET /chat?room=1 HTTP/1.1\r\n",
+            "Sec-WebSocket-Protocol: a.v2, a.v1\r\n",
+            "Authorization: Bearer 123\r\n",
+            "Cookie: s=1; t=2\r\n",
+            "Origin: https://example.com\r\n",
+            "Sec-WebSocket-Extensions: permessage-deflate",
+        ] {
+            assert!(request.contains(line), "{line:?} in {request:?}");
+        }
+    }
+}
+
+#[test]
+fn connections_come_from_many_addresses() {
+    let (_server, url) = serve(&[]);
+    let arguments = "--source 127.0.0.2,127.0.1.0/30 --connections 30 --rate 300 --duration 300ms";
+    let (report, _) = load(&url, arguments);
+    assert_clean(&report, "sources");
+    assert_eq!(number(&report, "/totals/connections_peak"), 30.0);
+}
+
+#[test]
+fn too_few_files_are_known_before_the_run() {
+    let (_server, url) = serve(&[]);
+    let arguments = ["load", &url, "--connections", "1000", "--duration", "1s"];
+    let ended = Process::start_with_files(100, &arguments).wait();
+    assert_eq!(ended.status.code(), Some(2), "{:?}", ended.stderr);
+    let line = ended.stderr.iter().find(|line| line.contains("error")).expect("an error");
+    assert!(line.contains("ulimit -n"), "{line}");
+    let ended = Process::run(&["load", &url, "--connections", "10", "--preflight"]);
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(ended.stdout.iter().any(|line| line.contains("10 connections can be had")));
 }
