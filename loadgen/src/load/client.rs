@@ -65,6 +65,8 @@ pub(crate) struct Hands {
     pub(crate) compressor: Option<Compressor>,
     /// In a closed loop an answer is followed by the next message.
     pub(crate) running: bool,
+    /// All connections are being closed: what comes now does not count.
+    pub(crate) over: bool,
     /// What the server agreed to, as it wrote it,
     pub(crate) agreed: Option<String>,
     /// and what TLS did.

@@ -1,5 +1,9 @@
 //! All connections of one thread: they are opened, send when messages are due, and end.
 
+mod dialer;
+mod ending;
+mod sending;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -7,9 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sockeye_driver::{Adopted, Close, Closed, ConnId, SideTable, Sink, Tx};
 
+pub(crate) use dialer::Dialer;
+
 use super::client::{Client, Next, Shared, Stage};
 use super::clock::NS_PER_S;
-use super::connector::{self, Connector};
+use super::connector::Connector;
 use super::failure::Failure;
 use super::flights::Flight;
 use super::pace::Pace;
@@ -33,29 +39,6 @@ const CLOSE_TIMEOUT_NS: u64 = 2 * NS_PER_S;
 pub(crate) struct Gauge {
     pub(crate) open: AtomicU64,
     pub(crate) failed: AtomicU64,
-}
-
-/// How connections are begun.
-pub(crate) struct Dialer {
-    pub(crate) connector: Connector,
-    pub(crate) place: Place,
-    pub(crate) tls: Option<Arc<ClientTls>>,
-}
-
-impl Dialer {
-    fn dial<T: Tx>(
-        &mut self,
-        tx: &mut T,
-        is_slow: bool,
-    ) -> Result<(ConnId, Adopted, Option<TlsLink>), Failure> {
-        let link = self.tls.as_ref().map(|tls| tls.link()).transpose();
-        let link = link.map_err(|what| Failure::Other(what.into()))?;
-        let kind = if is_slow { connector::Kind::Slow } else { connector::Kind::Usual };
-        let explained = |error| Failure::Other(self.place.explain(&error).into());
-        let opened = self.connector.open(kind).map_err(explained)?;
-        let id = tx.adopt(opened.socket, opened.adopted).map_err(explained)?;
-        Ok((id, opened.adopted, link))
-    }
 }
 
 /// What is to happen to a connection at some time.
@@ -286,173 +269,6 @@ impl Fleet {
         }
     }
 
-    fn not_opened(&mut self, failure: &Failure) {
-        self.shared.hands.record.totals.connections_failed += 1;
-        self.gauge.failed.fetch_add(1, Ordering::Relaxed);
-        self.shared.hands.record.error(failure.what(), self.shared.now_ns);
-    }
-
-    /// Sends what is due by the schedule, until it is not or others have a right to their turn.
-    pub(crate) fn send_due<T: Tx>(&mut self, tx: &mut T, pace: &mut Pace, start_ns: u64) {
-        for _ in 0..SENDS_PER_TURN {
-            let now_ns = self.tick();
-            let Some(due_ns) = pace.peek().map(|due_ns| start_ns + due_ns) else { return };
-            if due_ns > now_ns || now_ns >= self.shared.hands.record.until_ns {
-                return;
-            }
-            pace.advance();
-            if self.shared.plan.scenario == Scenario::Storm {
-                self.storm(tx, due_ns);
-            } else {
-                self.send_next(tx, due_ns);
-            }
-        }
-    }
-
-    /// Opens a connection because one is due.
-    fn storm<T: Tx>(&mut self, tx: &mut T, due_ns: u64) {
-        if self.clients.len() >= self.shared.plan.connections.div_ceil(self.shared.plan.threads) {
-            let what = "as many connections as --connections allows are open: some were not opened";
-            return self.shared.hands.record.error(what, self.shared.now_ns);
-        }
-        let flight = Flight { due_ns, sent_ns: self.shared.now_ns, ..Flight::default() };
-        self.shared.hands.record.sent(&flight, true);
-        if let Some(client) = self.begin(tx, 0, due_ns).and_then(|id| self.clients.get_mut(id)) {
-            client.depart(flight);
-            self.in_flight += 1;
-        }
-    }
-
-    fn send_next<T: Tx>(&mut self, tx: &mut T, due_ns: u64) {
-        let Some(&id) = self.senders.get(self.turn % self.senders.len().max(1)) else {
-            let what = "a message was due and no connection was open";
-            return self.shared.hands.record.error(what, self.shared.now_ns);
-        };
-        self.turn = (self.turn + 1) % self.senders.len();
-        self.send_on(tx, id, due_ns);
-    }
-
-    fn send_on<T: Tx>(&mut self, tx: &mut T, id: ConnId, due_ns: u64) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        if client.in_flight() >= self.shared.plan.flights_max {
-            let what = "so many answers are due on a connection that nothing more is sent on it";
-            return self.shared.hands.record.error(what, self.shared.now_ns);
-        }
-        let before = client.in_flight();
-        let mut out = tx.out(id);
-        let result = client.send(&mut self.shared, due_ns, &mut out);
-        self.in_flight = self.in_flight + client.in_flight() - before;
-        let waiting = tx.flush(id, out);
-        if waiting > 0 {
-            let record = &mut self.shared.hands.record;
-            record.queued_max = record.queued_max.max(waiting as u64);
-        }
-        self.settle(tx, id, result.map(|()| Next::Nothing));
-    }
-
-    /// The first messages of a closed loop.
-    pub(crate) fn start_closed_loop<T: Tx>(&mut self, tx: &mut T) {
-        self.shared.hands.running = true;
-        if self.shared.plan.load != LoadKind::Closed {
-            return;
-        }
-        for id in self.senders.clone() {
-            self.fill(tx, id);
-        }
-    }
-
-    /// A step of a connection's script.
-    fn script<T: Tx>(
-        &mut self,
-        tx: &mut T,
-        id: ConnId,
-        step: impl FnOnce(&mut Client, &mut Shared, &mut Vec<u8>) -> Result<Next, Failure>,
-    ) {
-        self.tick();
-        let Some(client) = self.clients.get_mut(id) else { return };
-        let mut out = tx.out(id);
-        let result = step(client, &mut self.shared, &mut out);
-        tx.flush(id, out);
-        self.set_script_timer(id);
-        self.settle(tx, id, result);
-    }
-
-    fn set_script_timer(&mut self, id: ConnId) {
-        if let Some(at_ns) = self.clients.get_mut(id).and_then(Client::take_timer) {
-            self.at(at_ns, Action::Script(id));
-        }
-    }
-
-    /// Has as many messages under way on a connection as a closed loop has.
-    fn fill<T: Tx>(&mut self, tx: &mut T, id: ConnId) {
-        if self.shared.plan.script.is_some() {
-            return self.script(tx, id, Client::follow_script);
-        }
-        while self.clients.get(id).is_some_and(|client| {
-            client.is_open() && client.in_flight() < self.shared.plan.in_flight
-        }) {
-            let now_ns = self.tick();
-            self.send_on(tx, id, now_ns);
-        }
-    }
-
-    /// Closes all that is open, and opens nothing more.
-    pub(crate) fn close_all<T: Tx>(&mut self, tx: &mut T) {
-        self.closing = true;
-        self.shared.hands.running = false;
-        self.to_open.clear();
-        let now_ns = self.tick();
-        let plan = self.plan();
-        let ids: Vec<_> = self.clients.ids().collect();
-        for id in ids {
-            if let Some(client) = self.clients.get_mut(id) {
-                client.give_up(&plan, &mut self.shared.hands.record, now_ns);
-            }
-            if !self.close(tx, id) {
-                tx.close(id, Close::Abort);
-                self.forget(id);
-            }
-        }
-    }
-
-    /// Ends all at once.
-    pub(crate) fn abort_all<T: Tx>(&mut self, tx: &mut T) {
-        let ids: Vec<_> = self.clients.ids().collect();
-        for id in ids {
-            tx.close(id, Close::Abort);
-            self.forget(id);
-        }
-    }
-
-    /// Begins the closing handshake. `false`: it is not open.
-    fn close<T: Tx>(&mut self, tx: &mut T, id: ConnId) -> bool {
-        let Some(client) = self.clients.get_mut(id) else { return false };
-        if !client.is_open() {
-            return client.stage == Stage::Closing;
-        }
-        let mut out = tx.out(id);
-        // It is open, so it can be closed.
-        let _ = client.close(&mut self.shared, &mut out);
-        tx.flush(id, out);
-        tx.set_recv(id, true);
-        self.no_sender(id);
-        self.at(self.shared.now_ns + CLOSE_TIMEOUT_NS, Action::Drop(id));
-        true
-    }
-
-    fn no_sender(&mut self, id: ConnId) {
-        let Some(place) = self.clients.get(id).map(|client| client.place as usize) else { return };
-        if self.senders.get(place) != Some(&id) {
-            return;
-        }
-        self.senders.swap_remove(place);
-        if let Some(moved) = self.senders.get(place)
-            && let Some(client) = self.clients.get_mut(*moved)
-        {
-            client.place = place as u32;
-        }
-    }
-
     /// What follows from what a connection has got or done.
     fn settle<T: Tx>(&mut self, tx: &mut T, id: ConnId, result: Result<Next, Failure>) {
         match result {
@@ -510,79 +326,6 @@ impl Fleet {
         if self.shared.plan.lifetime_ns.is_none() {
             self.close(tx, id);
         }
-    }
-
-    /// The closing handshake is over, or the server has begun it.
-    fn closed_by_server<T: Tx>(&mut self, tx: &mut T, id: ConnId) {
-        let Some(client) = self.clients.get(id) else { return };
-        let (stage, is_slow, number) = (client.stage, client.is_slow, client.number);
-        tx.close(id, Close::Graceful);
-        if stage == Stage::Open {
-            let record = &mut self.shared.hands.record;
-            if is_slow {
-                record.slow_closed += 1;
-            } else {
-                record.totals.connections_lost += 1;
-                record.error("the server closed a connection", self.shared.now_ns);
-            }
-            self.reopen(number);
-        }
-        self.forget(id);
-    }
-
-    fn reopen(&mut self, number: u32) {
-        if self.shared.plan.reconnects && !self.closing {
-            let jitter = scatter(number.into()) % (RECONNECT_NS / 2);
-            self.at(self.shared.now_ns + RECONNECT_NS + jitter, Action::Open(number));
-        }
-    }
-
-    /// A connection came to nothing, or was lost.
-    fn lost(&mut self, id: ConnId, failure: &Failure) {
-        let Some(client) = self.clients.get(id) else { return };
-        let (stage, is_slow, number) = (client.stage, client.is_slow, client.number);
-        match stage {
-            Stage::Connecting | Stage::Tls | Stage::Upgrading => self.not_opened(failure),
-            Stage::Open => {
-                let record = &mut self.shared.hands.record;
-                if !matches!(failure, Failure::Script(_)) {
-                    record.closed(1006);
-                }
-                if is_slow {
-                    record.slow_closed += 1;
-                } else {
-                    match failure {
-                        Failure::Script(_) => record.totals.mismatches += 1,
-                        _ => record.totals.connections_lost += 1,
-                    }
-                    record.error(failure.what(), self.shared.now_ns);
-                }
-                self.reopen(number);
-            }
-            // It was to end anyway.
-            Stage::Closing => {}
-        }
-        self.forget(id);
-    }
-
-    fn forget(&mut self, id: ConnId) {
-        self.no_sender(id);
-        let Some(mut client) = self.clients.remove(id) else { return };
-        match client.stage {
-            Stage::Connecting | Stage::Tls | Stage::Upgrading => self.pending -= 1,
-            Stage::Open | Stage::Closing => {
-                self.open -= 1;
-                self.gauge.open.fetch_sub(1, Ordering::Relaxed);
-                let is_over = client.stage == Stage::Closing;
-                if self.shared.plan.script.is_some() && is_over && self.shared.hands.running {
-                    // Somebody else comes, and does the same.
-                    self.to_open.push(client.number as usize);
-                }
-            }
-        }
-        self.in_flight -= client.in_flight();
-        let now_ns = self.shared.now_ns;
-        client.give_up(&self.shared.plan, &mut self.shared.hands.record, now_ns);
     }
 
     /// Some bytes have come for a connection, to be handled by `receive`.

@@ -19,6 +19,7 @@ pub(crate) struct Flight {
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
     first: Option<Flight>,
+    #[expect(clippy::box_collection, reason = "a pointer for the many that have no more")]
     more: Option<Box<VecDeque<Flight>>>,
 }
 

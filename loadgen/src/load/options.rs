@@ -52,13 +52,15 @@ pub(crate) struct LoadOptions {
     ///
     /// It says what each connection sends and expects. Connections go through it at their own pace
     /// (a closed loop), so there is no --rate.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "rate", "ramp", "steps", "closed"])]
+    #[arg(long, value_name = "FILE")]
+    #[arg(conflicts_with_all = ["scenario", "rate", "ramp", "steps", "closed"])]
     pub(crate) file: Option<PathBuf>,
     /// How many connections; in a storm the most at a time
     #[arg(long, short, value_name = "N", default_value = "100")]
     pub(crate) connections: NonZeroU32,
     /// How long to measure, such as 500ms, 10s or 2m
-    #[arg(long, short, value_name = "TIME", default_value = "10s", value_parser = parse_duration_ns)]
+    #[arg(long, short, value_name = "TIME", default_value = "10s")]
+    #[arg(value_parser = parse_duration_ns)]
     pub(crate) duration: u64,
     /// How long to load before that; it does not count
     #[arg(long, value_name = "TIME", default_value = SECOND, value_parser = parse_duration_ns)]
@@ -93,10 +95,12 @@ pub(crate) struct RateOptions {
     #[arg(conflicts_with_all = ["ramp", "steps", "closed"])]
     pub(crate) rate: Option<f64>,
     /// A rate that grows or falls evenly over --duration, such as 1k:10k
-    #[arg(long, value_name = "FROM:TO", value_parser = parse_ramp, conflicts_with_all = ["steps", "closed"])]
+    #[arg(long, value_name = "FROM:TO", value_parser = parse_ramp)]
+    #[arg(conflicts_with_all = ["steps", "closed"])]
     pub(crate) ramp: Option<(f64, f64)>,
     /// Rates one after the other, such as 1k,2k,5k, each for an equal part of --duration
-    #[arg(long, value_name = "RATE,..", value_delimiter = ',', value_parser = parse_rate, conflicts_with = "closed")]
+    #[arg(long, value_name = "RATE,..", value_delimiter = ',', value_parser = parse_rate)]
+    #[arg(conflicts_with = "closed")]
     pub(crate) steps: Vec<f64>,
     /// Random gaps between messages, as from independent senders
     #[arg(long, conflicts_with_all = ["closed", "burst"])]

@@ -157,6 +157,7 @@ impl Start {
                 message: Vec::new(),
                 compressor: plan.deflate.as_ref().map(Compressor::new),
                 running: false,
+                over: false,
                 agreed: None,
                 tls: None,
             },

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -459,4 +460,182 @@ fn a_servers_process_is_watched() {
     assert!(number(&report, "/server/rss_peak_bytes") > 0.0);
     let ended = Process::run(&["load", &url, "--server-pid", "4294967294"]);
     assert!(matches!(ended.status.code(), Some(1 | 2)), "{:?}", ended.stderr);
+}
+
+fn script(folder: &Folder, text: &str) -> String {
+    let path = folder.0.join("scenario.toml");
+    std::fs::write(&path, text).expect("a file");
+    path.display().to_string()
+}
+
+#[test]
+fn a_scenario_of_ones_own_is_followed() {
+    let (_server, url) = serve(&[]);
+    let folder = Folder::new("load-script");
+    let text = r#"
+name = "ask and be answered"
+
+[[step]]
+loop = { times = 3, steps = [
+  { send = '{"id":"{{conn}}-{{seq}}"}' },
+  { expect = "{{conn}}-{{seq}}", measure = "answer", timeout = "30s" },
+  { think = "10ms" },
+] }
+
+[[step]]
+ping = true
+
+[[step]]
+close = { code = 4000, reason = "done" }
+"#;
+    let path = script(&folder, text);
+    let (report, _) = load(&url, &format!("--file {path} --connections 5 --duration 1s"));
+    assert_clean(&report, "a script");
+    assert_eq!(
+        (&report["plan"]["scenario"], &report["plan"]["load"]),
+        (&"file".into(), &"closed".into())
+    );
+    assert_eq!(report["classes"][0]["name"], "answer");
+    let answers = number(&report, "/classes/0/times/count");
+    assert!(answers >= 15.0, "{answers}");
+    assert!(number(&report, "/totals/connections_opened") > 5.0, "they come again");
+}
+
+#[test]
+fn a_scenario_that_is_not_answered_fails() {
+    let (_server, url) = serve(&[]);
+    let folder = Folder::new("load-script-wrong");
+    let text = r#"
+name = "wrong"
+
+[[step]]
+send = "ask"
+
+[[step]]
+expect = "answer"
+timeout = "50ms"
+"#;
+    let path = script(&folder, text);
+    let (report, code) = load(&url, &format!("--file {path} --connections 2 --duration 300ms"));
+    assert!(matches!(code, 1 | 4), "{code}");
+    assert!(number(&report, "/totals/mismatches") >= 2.0);
+    let ended =
+        Process::run(&["load", &url, "--file", &folder.0.join("none").display().to_string()]);
+    assert_eq!(ended.status.code(), Some(2), "{:?}", ended.stderr);
+    assert_eq!(ended.stderr.len(), 1, "{:?}", ended.stderr);
+}
+
+#[test]
+fn a_chat_is_followed_as_its_preset_says() {
+    let (_server, url) = serve(&["--app", "chat"]);
+    let preset = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/chat.toml");
+    let arguments = format!("--file {} --connections 3 --duration 1s", preset.display());
+    let (report, _) = load(&format!("{url}ws"), &arguments);
+    assert_clean(&report, "the chat");
+    assert!(number(&report, "/totals/messages_received") > 0.0);
+}
+
+#[test]
+fn wss_is_loaded_as_well() {
+    let folder = Folder::new("load-wss");
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.0.join(name).display().to_string());
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    std::fs::write(&cert, made.cert.pem()).expect("a file");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
+    let process = Process::start(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--shards",
+        "1",
+        "--tls-cert",
+        &cert,
+        "--tls-key",
+        &key,
+    ]);
+    let line = process.next_line();
+    let port = line.split(' ').nth(2).and_then(|url| url.rsplit(':').next()).expect("a port");
+    let url = format!("wss://localhost:{port}/");
+    for trust in [format!("--ca {cert}"), "--insecure".to_owned()] {
+        let arguments = format!("--resolve localhost:127.0.0.1 --rate 500 --duration 1s {trust}");
+        let (report, _) = load(&url, &arguments);
+        assert_clean(&report, &trust);
+        assert!(report["tls"].as_str().is_some_and(|it| it.starts_with("TLS 1.3")), "{report}");
+        assert!(number(&report, "/phases/tls/count") >= 100.0);
+    }
+    // Nobody has signed it.
+    let arguments = "--resolve localhost:127.0.0.1 --connections 2 --duration 300ms";
+    let (report, code) = load(&url, arguments);
+    assert_eq!(code, 1);
+    let what = report["errors"][0]["what"].as_str().expect("an error");
+    assert!(what.contains("TLS") && what.contains("--ca"), "{what}");
+}
+
+#[test]
+fn a_unix_socket_is_loaded_as_well() {
+    let folder = Folder::new("load-unix");
+    let path = folder.0.join("s");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else { return };
+            thread::spawn(move || {
+                // The attempt that only connects ends here.
+                let Ok(mut socket) = tungstenite::accept(stream) else { return };
+                while let Ok(message) = socket.read() {
+                    if message.is_close() || socket.send(message).is_err() {
+                        let _ = socket.flush();
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let arguments =
+        format!("--unix {} --connections 5 --rate 100 --duration 500ms", path.display());
+    let (report, _) = load("ws://localhost/", &arguments);
+    assert_clean(&report, "Unix");
+    assert!(number(&report, "/totals/messages_received") > 20.0);
+}
+
+#[test]
+fn two_servers_are_measured_in_turns() {
+    let (_one, one) = serve(&[]);
+    let (_other, other) = serve(&[]);
+    let servers = [format!("A={one}"), format!("B={other}")];
+    let arguments = [
+        "ab",
+        "--server",
+        &servers[0],
+        "--server",
+        &servers[1],
+        "--repeats",
+        "2",
+        "--rate",
+        "200",
+        "--connections",
+        "5",
+        "--duration",
+        "300ms",
+        "--warm-up",
+        "0",
+    ];
+    let ended = Process::run(&arguments);
+    assert!(matches!(ended.status.code(), Some(0 | 4)), "{:?} {:?}", ended.status, ended.stderr);
+    assert!(ended.stderr.iter().any(|line| line.contains("run 1 of 4")), "{:?}", ended.stderr);
+}
+
+#[test]
+fn reports_are_compared() {
+    let (_server, url) = serve(&[]);
+    let folder = Folder::new("load-compare");
+    let paths = ["a.json", "b.json"].map(|name| folder.0.join(name).display().to_string());
+    for path in &paths {
+        let arguments = ["load", &url, "--duration", "500ms", "-q", "--json", path];
+        let code = Process::run(&arguments).status.code();
+        assert!(matches!(code, Some(0 | 4)), "{code:?}");
+    }
+    let ended = Process::run(&["compare", &paths[0], &paths[1]]);
+    // 4: the client was too busy in one of them.
+    assert!(matches!(ended.status.code(), Some(0 | 4)), "{:?}", ended.stderr);
 }

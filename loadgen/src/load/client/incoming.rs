@@ -11,8 +11,8 @@ impl Client {
         now_ns: u64,
         message: Message<'_>,
     ) {
-        if self.stage != Stage::Open {
-            return; // it was closed by us: what was to be measured is over
+        if hands.over {
+            return;
         }
         let scripted = self.extra.as_mut().and_then(|extra| extra.scripted.as_mut());
         if let (Some(scripted), Some(script)) = (scripted, &plan.script) {
