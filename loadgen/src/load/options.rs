@@ -33,8 +33,6 @@ const SECOND: &str = "1s";
 /// How the bytes move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BackendName {
-    /// what suits a client best: epoll
-    Auto,
     /// epoll
     Epoll,
     /// io_uring; an error where it is not to be had
@@ -247,7 +245,7 @@ impl LoadOptions {
     fn info(&self, url: &str, plan: &Plan, payload: &Payload) -> PlanInfo {
         let seconds = |ns: u64| ns as f64 / NS_PER_S as f64;
         let backend = match self.client.backend {
-            BackendName::Auto | BackendName::Epoll => "epoll",
+            BackendName::Epoll => "epoll",
             BackendName::IoUring => "io_uring",
         };
         PlanInfo {

@@ -124,7 +124,7 @@ impl Start {
                     let driver = Uring::new(config).map_err(|error| error.to_string())?;
                     Worker::new(driver, fleet, pace, control, news).run();
                 }
-                BackendName::Auto | BackendName::Epoll => {
+                BackendName::Epoll => {
                     let driver = Epoll::new(config).map_err(|error| error.to_string())?;
                     Worker::new(driver, fleet, pace, control, news).run();
                 }

@@ -59,7 +59,7 @@ impl Series {
         let (plan, begin_ns) = (&self.plan, at as u64 * self.plan.window_ns);
         let end_ns = (begin_ns + plan.window_ns).min(elapsed_ns.max(begin_ns));
         let loaded_ns = plan.warm_up_ns + plan.duration_ns;
-        let phase = if end_ns <= plan.warm_up_ns {
+        let phase = if begin_ns < plan.warm_up_ns {
             Phase::WarmUp
         } else if begin_ns < loaded_ns {
             Phase::Measuring
@@ -117,7 +117,8 @@ mod tests {
         assert_eq!((sum.sent, sum.open, sum.headline.count()), (100, 10, 2));
         let window = &series.windows[0];
         assert_eq!((window.at_s, window.seconds, window.sent), (0.0, 1.0, 100));
-        assert_eq!((window.phase, window.target_per_s), (Phase::Measuring, Some(100.0)));
+        // It is half of the warming up, so it does not pass for a part of the measurement.
+        assert_eq!((window.phase, window.target_per_s), (Phase::WarmUp, Some(100.0)));
         assert_eq!(window.busy_share, 0.5);
         assert!(window.max_ns.abs_diff(60_000_000) < 100_000);
     }

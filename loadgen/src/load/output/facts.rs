@@ -108,7 +108,7 @@ pub(super) fn stages(plan: &PlanInfo) -> Option<String> {
 pub(super) fn slo_figures(slo: &SloResult) -> [String; 2] {
     let name = slo.text.trim_start();
     [slo.limit, slo.measured].map(|figure| {
-        if name.starts_with("err") {
+        if name.starts_with("err") || name.starts_with("reach") {
             units::share(figure)
         } else if name.starts_with("rate") {
             units::rate(figure)
