@@ -5,27 +5,22 @@ mod outgoing;
 mod script;
 mod upgrade;
 
-use std::borrow::Cow;
 use std::mem;
 use std::sync::Arc;
 
 use sockeye_codec::deflate::{Compressor, Deflate, Inflater};
-use sockeye_codec::handshake::{ClientHandshake, ClientRequest, HandshakeLimits, Key};
-use sockeye_codec::{
-    CloseCode, Codec, Connection, DataKind, Event, Message, OpCode, Role, SendError, encode,
-};
-use xxhash_rust::xxh3::xxh3_64;
+use sockeye_codec::handshake::ClientHandshake;
+use sockeye_codec::{CloseCode, Codec, Connection, Event};
 
 use super::clock::Clock;
 use super::failure::Failure;
 use super::flights::{Flight, Flights};
-use super::payload::{self, Generator, Payload, Template, Values};
-use super::plan::{Plan, Scenario};
-use super::record::{Kind, Record};
+use super::payload::{Generator, Payload};
+use super::plan::Plan;
+use super::record::Record;
 use super::report::LoadKind;
-use super::script::{Action, Moment};
-use super::scripted::{Due, Scripted};
-use super::stamp::Stamp;
+use super::script::Moment;
+use super::scripted::Scripted;
 use super::tls::{TlsError, TlsLink};
 
 /// Where a connection is in its life.

@@ -15,15 +15,10 @@ pub(crate) use dialer::Dialer;
 
 use super::client::{Client, Next, Shared, Stage};
 use super::clock::NS_PER_S;
-use super::connector::Connector;
 use super::failure::Failure;
-use super::flights::Flight;
-use super::pace::Pace;
 use super::plan::{Plan, Scenario};
 use super::record::Kind;
 use super::report::LoadKind;
-use super::target::Place;
-use super::tls::{ClientTls, TlsLink};
 
 /// Connections begun in a row before anything else is looked at.
 const OPENINGS_PER_TURN: usize = 64;

@@ -721,7 +721,7 @@ fn too_few_files_are_known_before_the_run() {
     let ended = Process::start_with_files(100, &arguments).wait();
     assert_eq!(ended.status.code(), Some(2), "{:?}", ended.stderr);
     let line = ended.stderr.iter().find(|line| line.contains("error")).expect("an error");
-    assert!(line.contains("ulimit -n"), "{line}");
+    assert!(line.contains("ulimit -Hn"), "{line}");
     let ended = Process::run(&["load", &url, "--connections", "10", "--preflight"]);
     assert_eq!(ended.status.code(), Some(0));
     assert!(ended.stdout.iter().any(|line| line.contains("10 connections can be had")));

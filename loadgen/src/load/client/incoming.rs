@@ -1,6 +1,13 @@
 //! What comes: answers, what others have published, pongs.
 
-use super::*;
+use sockeye_codec::{DataKind, Message};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::super::plan::{Plan, Scenario};
+use super::super::record::{Kind, Record};
+use super::super::report::LoadKind;
+use super::super::stamp::Stamp;
+use super::{Client, Hands};
 
 impl Client {
     /// A message has come.

@@ -1,6 +1,16 @@
 //! What leaves.
 
-use super::*;
+use std::mem;
+
+use sockeye_codec::{Codec, Message, OpCode, SendError, encode};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::super::failure::Failure;
+use super::super::flights::Flight;
+use super::super::payload::{self, Values};
+use super::super::report::LoadKind;
+use super::super::stamp::Stamp;
+use super::{Client, Hands, Shared};
 
 impl Client {
     /// Sends a message that was due then.

@@ -1,6 +1,15 @@
 //! What a script has a connection do.
 
-use super::*;
+use std::mem;
+
+use sockeye_codec::CloseCode;
+
+use super::super::failure::Failure;
+use super::super::payload;
+use super::super::report::LoadKind;
+use super::super::script::Action;
+use super::super::scripted::Due;
+use super::{Client, Hands, Next, Shared, Stage};
 
 impl Client {
     /// In a closed loop the next message leaves when one was answered; a script says itself.

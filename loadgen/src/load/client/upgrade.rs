@@ -1,6 +1,15 @@
 //! From HTTP to an open connection.
 
-use super::*;
+use std::borrow::Cow;
+
+use sockeye_codec::deflate::Deflate;
+use sockeye_codec::handshake::{ClientHandshake, ClientRequest, HandshakeLimits, Key};
+use sockeye_codec::{Connection, Role};
+
+use super::super::failure::Failure;
+use super::super::payload::{Template, Values};
+use super::super::scripted::Scripted;
+use super::{Client, Shared, Stage};
 
 impl Client {
     /// The request: each connection's own, where a script says so.

@@ -1,7 +1,13 @@
 //! How connections are begun.
 
-use super::super::connector;
-use super::*;
+use std::sync::Arc;
+
+use sockeye_driver::{Adopted, ConnId, Tx};
+
+use super::super::connector::{self, Connector};
+use super::super::failure::Failure;
+use super::super::target::Place;
+use super::super::tls::{ClientTls, TlsLink};
 
 /// Makes sockets, and has the driver take them over.
 pub(crate) struct Dialer {

@@ -1,6 +1,12 @@
 //! Connections end: by us, by the server, or by themselves.
 
-use super::*;
+use std::sync::atomic::Ordering;
+
+use sockeye_driver::{Close, ConnId, Tx};
+
+use super::super::client::Stage;
+use super::super::failure::Failure;
+use super::{Action, CLOSE_TIMEOUT_NS, Fleet, RECONNECT_NS, scatter};
 
 impl Fleet {
     /// Closes all that is open, and opens nothing more.

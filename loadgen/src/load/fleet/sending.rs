@@ -1,6 +1,14 @@
 //! Messages leave: when they are due, when one was answered, when a script says so.
 
-use super::*;
+use sockeye_driver::{ConnId, Tx};
+
+use super::super::client::{Client, Next, Shared};
+use super::super::failure::Failure;
+use super::super::flights::Flight;
+use super::super::pace::Pace;
+use super::super::plan::Scenario;
+use super::super::report::LoadKind;
+use super::{Action, Fleet, SENDS_PER_TURN};
 
 impl Fleet {
     /// Sends what is due by the schedule, until it is not or others have a right to their turn.
