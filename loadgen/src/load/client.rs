@@ -17,6 +17,7 @@ use super::failure::Failure;
 use super::flights::{Flight, Flights};
 use super::payload::{Generator, Payload};
 use super::plan::Plan;
+use super::proxy::ProxyAnswer;
 use super::record::Record;
 use super::report::LoadKind;
 use super::script::Moment;
@@ -27,6 +28,8 @@ use super::tls::{TlsError, TlsLink};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     Connecting,
+    /// The proxy was asked for a way to the server.
+    Proxy,
     Tls,
     Upgrading,
     Open,
@@ -79,6 +82,7 @@ impl Hands {
 #[derive(Default)]
 pub(crate) struct Extra {
     pub(crate) tls: Option<Box<TlsLink>>,
+    proxy: Option<Box<ProxyAnswer>>,
     handshake: Option<Box<ClientHandshake>>,
     deflate: Option<Box<Deflate>>,
     /// The next sequence number of each publisher (`fanout`).
@@ -164,6 +168,35 @@ impl Client {
 
     /// The socket is connected: the first bytes.
     pub(crate) fn begin(&mut self, shared: &mut Shared, out: &mut Vec<u8>) -> Result<(), Failure> {
+        if let Some(request) = &shared.plan.proxy_request {
+            out.extend_from_slice(request);
+            self.extra.get_or_insert_default().proxy = Some(Box::default());
+            self.stage = Stage::Proxy;
+            return Ok(());
+        }
+        self.greet(shared, out)
+    }
+
+    /// The proxy has answered: whether the way is free, and the first bytes.
+    fn pass_proxy(
+        &mut self,
+        shared: &mut Shared,
+        bytes: &mut &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Failure> {
+        let Some(answer) = self.extra.as_mut().and_then(|extra| extra.proxy.as_mut()) else {
+            return Ok(true);
+        };
+        if !answer.read(bytes)? {
+            return Ok(false);
+        }
+        self.extra.get_or_insert_default().proxy = None;
+        self.greet(shared, out)?;
+        Ok(true)
+    }
+
+    /// The server is there.
+    fn greet(&mut self, shared: &mut Shared, out: &mut Vec<u8>) -> Result<(), Failure> {
         let connect_ns = shared.now_ns.saturating_sub(self.since_ns);
         shared.hands.record.connect.record(connect_ns);
         self.since_ns = shared.now_ns;
@@ -178,9 +211,14 @@ impl Client {
     pub(crate) fn receive(
         &mut self,
         shared: &mut Shared,
-        bytes: &mut [u8],
+        mut bytes: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Next, Failure> {
+        if self.stage == Stage::Proxy
+            && (!self.pass_proxy(shared, &mut bytes, out)? || bytes.is_empty())
+        {
+            return Ok(Next::Nothing);
+        }
         let Some(mut tls) = self.extra.as_mut().and_then(|extra| extra.tls.take()) else {
             return self.receive_plain(shared, bytes, out);
         };

@@ -291,7 +291,7 @@ pub(crate) fn run_ab(options: &AbOptions) -> Result<ExitCode, Box<dyn Error>> {
 
 /// The command line without what is nobody's business.
 fn command_line(arguments: impl Iterator<Item = String>) -> Vec<String> {
-    const SECRET: [&str; 3] = ["--header", "-H", "--cookie"];
+    const SECRET: [&str; 4] = ["--header", "-H", "--cookie", "--proxy-auth"];
     let mut line: Vec<String> = Vec::new();
     for argument in arguments {
         let follows = line.last().is_some_and(|last| SECRET.contains(&last.as_str()));

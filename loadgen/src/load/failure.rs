@@ -6,6 +6,7 @@ use std::io;
 use sockeye_codec::handshake::HandshakeError;
 use sockeye_codec::{ProtocolError, SendError};
 
+use super::proxy::ProxyError;
 use super::tls::TlsError;
 
 /// Why a connection is given up.
@@ -18,6 +19,7 @@ pub(crate) enum Failure {
     /// The server broke the protocol.
     Protocol(ProtocolError),
     Tls(TlsError),
+    Proxy(ProxyError),
     /// Nothing of ours may be sent any more.
     Send(SendError),
     /// A script has waited for something else.
@@ -34,6 +36,7 @@ impl Failure {
             Self::Handshake(error) => format!("upgrade: {error}").into(),
             Self::Protocol(error) => format!("the server broke the protocol: {error}").into(),
             Self::Tls(error) => format!("TLS: {error}").into(),
+            Self::Proxy(error) => error.to_string().into(),
             Self::Send(error) => format!("cannot send: {error}").into(),
             Self::Script(what) => what.clone().into(),
             Self::Other(what) => what.clone(),
@@ -71,6 +74,12 @@ impl From<ProtocolError> for Failure {
 impl From<TlsError> for Failure {
     fn from(error: TlsError) -> Self {
         Self::Tls(error)
+    }
+}
+
+impl From<ProxyError> for Failure {
+    fn from(error: ProxyError) -> Self {
+        Self::Proxy(error)
     }
 }
 

@@ -199,6 +199,7 @@ impl Fleet {
                 let stage = self.clients.get(id).map(|client| client.stage);
                 let what = match stage {
                     Some(Stage::Connecting) => "connecting took too long (--connect-timeout)",
+                    Some(Stage::Proxy) => "the proxy took too long (--connect-timeout)",
                     Some(Stage::Tls) => "the TLS handshake took too long (--connect-timeout)",
                     Some(Stage::Upgrading) => "the upgrade took too long (--connect-timeout)",
                     _ => return,
@@ -390,6 +391,9 @@ impl<T: Tx> Sink<T> for Fleet {
         let stage = client.map(|client| client.stage);
         let tls_end = client.and_then(Client::tls_end);
         let failure = match why {
+            Closed::Eof if stage == Some(Stage::Proxy) => {
+                Failure::Other("the proxy closed a connection instead of an answer".into())
+            }
             Closed::Eof if let Some(error) = tls_end => Failure::Tls(error),
             Closed::Eof if stage == Some(Stage::Upgrading) => {
                 Failure::Other("the server closed a connection instead of an answer".into())

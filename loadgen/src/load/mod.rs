@@ -18,6 +18,7 @@ mod pace;
 mod payload;
 mod plan;
 mod preflight;
+mod proxy;
 mod record;
 pub(crate) mod report;
 mod run;

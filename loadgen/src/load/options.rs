@@ -316,6 +316,7 @@ impl LoadOptions {
             spin: !self.client.no_spin,
             seed: self.client.seed,
             request: self.request.request(url, script.as_ref())?,
+            proxy_request: self.target.proxy_request(url),
             script: script.map(Arc::new),
             deflate: self.request.deflate(),
             message_bytes_max: self.client.message_max,

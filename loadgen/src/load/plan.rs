@@ -103,6 +103,8 @@ pub(crate) struct Plan {
     pub(crate) spin: bool,
     pub(crate) seed: u64,
     pub(crate) request: ClientRequest,
+    /// What asks the proxy, if there is one, for a way to the server.
+    pub(crate) proxy_request: Option<Vec<u8>>,
     /// What connections do, in place of a scenario, and the request that it asks for.
     pub(crate) script: Option<Arc<Script>>,
     pub(crate) deflate: Option<DeflateConfig>,
@@ -179,6 +181,7 @@ pub(crate) mod tests {
             spin: true,
             seed: 1,
             request: ClientRequest::new("localhost", "/"),
+            proxy_request: None,
             script: None,
             deflate: None,
             message_bytes_max: 16 << 20,

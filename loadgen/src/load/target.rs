@@ -12,6 +12,7 @@ use clap::Args;
 use sockeye_codec::handshake::{UrlError, WsUrl};
 
 use super::connector;
+use super::proxy::{self, Proxy};
 
 /// What changes where a URL leads.
 #[derive(Debug, Clone, Default, Args)]
@@ -24,6 +25,20 @@ pub(crate) struct TargetOptions {
     /// the addresses are then tried in turn
     #[arg(long, value_name = "HOST:ADDRESS", conflicts_with = "unix")]
     resolve: Vec<Resolve>,
+    /// Go by way of an HTTP proxy (CONNECT)
+    #[arg(long, value_name = "http://HOST:PORT", conflicts_with_all = ["unix", "resolve"])]
+    proxy: Option<Proxy>,
+    /// What to tell the proxy of us (Basic)
+    #[arg(long, value_name = "USER:PASSWORD", requires = "proxy")]
+    proxy_auth: Option<String>,
+}
+
+impl TargetOptions {
+    /// What asks the proxy for a way to the server, if there is one.
+    pub(crate) fn proxy_request(&self, url: &WsUrl) -> Option<Vec<u8>> {
+        self.proxy.as_ref()?;
+        Some(proxy::request(url, self.proxy_auth.as_deref()))
+    }
 }
 
 /// An address that is to be taken for a name's.
@@ -81,7 +96,10 @@ impl Target {
         if let Some(path) = &options.unix {
             return Ok(Self { url: parsed, places: vec![Place::Unix(path.clone())] });
         }
-        let (host, port) = (parsed.host(), parsed.port());
+        let (host, port) = match &options.proxy {
+            Some(proxy) => (proxy.host.as_str(), proxy.port),
+            None => (parsed.host(), parsed.port()),
+        };
         let is_for = |resolve: &&Resolve| resolve.host.eq_ignore_ascii_case(host);
         let mut addresses = Vec::new();
         if let Some(stray) = options.resolve.iter().find(|resolve| !is_for(resolve)) {
@@ -104,7 +122,7 @@ impl Target {
         if places.is_empty() {
             return Err(format!("the name {host} has no address: check it, or use --resolve"));
         }
-        Ok(Self { url: parsed, places })
+        Ok(Self { places, url: parsed })
     }
 
     /// Its URL.

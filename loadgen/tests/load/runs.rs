@@ -1,7 +1,7 @@
 //! Whole runs: every scenario, every way a run ends, and what it says then.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -725,4 +725,57 @@ fn too_few_files_are_known_before_the_run() {
     let ended = Process::run(&["load", &url, "--connections", "10", "--preflight"]);
     assert_eq!(ended.status.code(), Some(0));
     assert!(ended.stdout.iter().any(|line| line.contains("10 connections can be had")));
+}
+
+/// A proxy that knows one user.
+fn proxy() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let Ok(client) = client else { return };
+            // One that only connects, to see whether somebody is there, ends here.
+            thread::spawn(move || tunnel(client));
+        }
+    });
+    address
+}
+
+fn tunnel(mut client: TcpStream) -> io::Result<()> {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        client.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head);
+    if !head.contains("Proxy-Authorization: Basic YWRhOnNlY3JldA==\r\n") {
+        return client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+    }
+    let authority = head.split(' ').nth(1).expect("CONNECT AUTHORITY");
+    let mut server = TcpStream::connect(authority)?;
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+    let (mut from_server, mut to_client) = (server.try_clone()?, client.try_clone()?);
+    thread::spawn(move || {
+        let copied = io::copy(&mut from_server, &mut to_client);
+        // Either side may be gone.
+        let _ = to_client.shutdown(Shutdown::Write);
+        copied
+    });
+    io::copy(&mut client, &mut server)?;
+    server.shutdown(Shutdown::Write)
+}
+
+#[test]
+fn a_proxy_leads_to_the_server() {
+    let (_server, url) = serve(&[]);
+    let proxy = format!("--proxy http://{}", proxy());
+    let load_it = "--connections 5 --rate 100 --duration 500ms";
+    let (report, _) = load(&url, &format!("{proxy} --proxy-auth ada:secret {load_it}"));
+    assert_clean(&report, "by a proxy");
+    assert!(number(&report, "/totals/messages_received") > 20.0);
+    assert!(!report["command"].to_string().contains("secret"));
+    let (report, code) = load(&url, &format!("{proxy} {load_it}"));
+    assert_eq!(code, 1);
+    let what = report["errors"][0]["what"].as_str().expect("an error");
+    assert!(what.contains("--proxy-auth"), "{what}");
 }

@@ -97,7 +97,9 @@ impl Fleet {
         let Some(client) = self.clients.get(id) else { return };
         let (stage, is_slow, number) = (client.stage, client.is_slow, client.number);
         match stage {
-            Stage::Connecting | Stage::Tls | Stage::Upgrading => self.not_opened(failure),
+            Stage::Connecting | Stage::Proxy | Stage::Tls | Stage::Upgrading => {
+                self.not_opened(failure)
+            }
             Stage::Open => {
                 let record = &mut self.shared.hands.record;
                 if !matches!(failure, Failure::Script(_)) {
@@ -124,7 +126,7 @@ impl Fleet {
         self.no_sender(id);
         let Some(mut client) = self.clients.remove(id) else { return };
         match client.stage {
-            Stage::Connecting | Stage::Tls | Stage::Upgrading => self.pending -= 1,
+            Stage::Connecting | Stage::Proxy | Stage::Tls | Stage::Upgrading => self.pending -= 1,
             Stage::Open | Stage::Closing => {
                 self.open -= 1;
                 self.gauge.open.fetch_sub(1, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use super::*;
 
 fn options(resolve: &[&str]) -> TargetOptions {
     let resolve = resolve.iter().map(|one| one.parse().unwrap()).collect();
-    TargetOptions { unix: None, resolve }
+    TargetOptions { resolve, ..TargetOptions::default() }
 }
 
 /// A target whose name is looked up nowhere.
@@ -63,7 +63,7 @@ fn an_override_goes_before_the_resolver() {
 
 #[test]
 fn a_unix_socket_needs_no_resolver() {
-    let options = TargetOptions { unix: Some("/run/chat.sock".into()), resolve: Vec::new() };
+    let options = TargetOptions { unix: Some("/run/chat.sock".into()), ..TargetOptions::default() };
     let target = Target::resolve_by("ws://chat.example/a", &options, |_, _| panic!("asked"));
     let target = target.unwrap();
     assert_eq!(target.place(), &Place::Unix("/run/chat.sock".into()));
@@ -125,7 +125,7 @@ fn unix_sockets_are_reached_or_explained() {
     std::fs::create_dir_all(&directory).unwrap();
     let path = directory.join("socket");
     let reach = |path: &PathBuf| {
-        let options = TargetOptions { unix: Some(path.clone()), resolve: Vec::new() };
+        let options = TargetOptions { unix: Some(path.clone()), ..TargetOptions::default() };
         Target::resolve("ws://localhost/", &options).unwrap().reach(Duration::from_secs(20))
     };
     assert!(reach(&path).unwrap_err().contains("there is no socket"));
