@@ -13,6 +13,7 @@ pub mod corpus;
 pub mod cpu;
 pub mod floors;
 pub mod frames;
+pub mod kept;
 pub mod rows;
 pub mod sample;
 pub mod servers;

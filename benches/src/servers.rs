@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::cpu;
@@ -40,6 +41,21 @@ pub fn parse(text: &str) -> Result<Server, String> {
         return Err("the command is empty".into());
     }
     Ok(Server { name: name.into(), command })
+}
+
+/// A program of this crate or the command's, beside the one that runs: `NAME=PROGRAM ARGUMENTS`.
+///
+/// # Errors
+/// It is not that, or it was not built.
+pub fn beside(folder: &Path, text: &str) -> Result<Server, Box<dyn Error>> {
+    let mut server = parse(text)?;
+    let path = folder.join(&server.command[0]);
+    if !path.exists() {
+        let name = &server.command[0];
+        return Err(format!("no {name} beside this program: cargo build --release").into());
+    }
+    server.command[0] = path.display().to_string();
+    Ok(server)
 }
 
 impl Server {

@@ -3,9 +3,8 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +13,8 @@ use clap::Parser;
 use serde_json::Value;
 use sockeye_benches::cpu;
 use sockeye_benches::frames::{self, Kind};
-use sockeye_benches::servers::{self, Running, Server};
+use sockeye_benches::kept::Kept;
+use sockeye_benches::servers::{self, Running, Server, beside};
 use sockeye_benches::summary::Summary;
 use sockeye_benches::traffic::{self, Received};
 
@@ -54,12 +54,8 @@ struct Options {
     /// The server, which prints `..:PORT` when it listens [default: sockeye serve on epoll]
     #[arg(long, value_name = "NAME=COMMAND", value_parser = servers::parse)]
     server: Option<Server>,
-    /// Write the table there, as Markdown
-    #[arg(long)]
-    markdown: Option<PathBuf>,
-    /// Write every run there, as JSON
-    #[arg(long)]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    kept: Kept,
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {
@@ -131,14 +127,7 @@ fn run(mut options: Options) -> Result<(), Box<dyn Error>> {
         }
         report.add(row, &clients, &runs)?;
     }
-    print!("{}", report.markdown);
-    if let Some(path) = &options.markdown {
-        fs::write(path, &report.markdown)?;
-    }
-    if let Some(path) = &options.json {
-        fs::write(path, serde_json::to_string_pretty(&report.json)?)?;
-    }
-    Ok(())
+    Ok(options.kept.write(&report.markdown, &report.json)?)
 }
 
 /// The floor, and those that are compared with it.
@@ -154,18 +143,6 @@ fn clients(folder: &Path, given: Vec<Server>) -> Result<Vec<Server>, Box<dyn Err
     }
     clients.extend(given);
     Ok(clients)
-}
-
-/// A program beside this one, by its name and command.
-fn beside(folder: &Path, text: &str) -> Result<Server, Box<dyn Error>> {
-    let mut program = servers::parse(text)?;
-    let path = folder.join(&program.command[0]);
-    if !path.exists() {
-        let name = &program.command[0];
-        return Err(format!("no {name} beside this program: cargo build --release").into());
-    }
-    program.command[0] = path.display().to_string();
-    Ok(program)
 }
 
 /// A client that runs, until this is dropped.

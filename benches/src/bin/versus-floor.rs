@@ -2,15 +2,15 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
 use serde_json::Value;
 use sockeye_benches::certificate::Certificate;
+use sockeye_benches::kept::Kept;
 use sockeye_benches::rows::{ROWS, Row, Work};
-use sockeye_benches::servers::{self, Server};
+use sockeye_benches::servers::{self, Server, beside};
 use sockeye_benches::summary::Summary;
 use sockeye_benches::{cpu, frames};
 
@@ -40,12 +40,8 @@ struct Options {
     /// it, without and with TLS]
     #[arg(long, value_name = "NAME=COMMAND", value_parser = servers::parse)]
     server: Vec<Server>,
-    /// Write the table there, as Markdown
-    #[arg(long)]
-    markdown: Option<PathBuf>,
-    /// Write every run there, as JSON
-    #[arg(long)]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    kept: Kept,
 }
 
 /// What a server that does no WebSocket has to be told: how long the client's frames are.
@@ -53,17 +49,6 @@ const FRAME_BYTES: &str = "{frame-bytes}";
 /// What a server that does TLS has to be told.
 const CERTIFICATE: &str = "{cert}";
 const KEY: &str = "{key}";
-
-/// One of the programs beside this one.
-fn beside(folder: &Path, name: &str, arguments: &str) -> Result<Server, Box<dyn Error>> {
-    let program = folder.join(name);
-    if !program.exists() {
-        return Err(format!("no {name} beside this program: cargo build --release").into());
-    }
-    let mut server = servers::parse(&format!("{name}={name} {arguments}"))?;
-    server.command[0] = program.display().to_string();
-    Ok(server)
-}
 
 fn is_floor(server: &Server) -> bool {
     server.asks_for(FRAME_BYTES)
@@ -136,14 +121,7 @@ fn run(mut options: Options) -> Result<(), Box<dyn Error>> {
         }
         report.add(row, &servers, &runs)?;
     }
-    print!("{}", report.markdown);
-    if let Some(path) = &options.markdown {
-        fs::write(path, &report.markdown)?;
-    }
-    if let Some(path) = &options.json {
-        fs::write(path, serde_json::to_string_pretty(&report.json)?)?;
-    }
-    Ok(())
+    Ok(options.kept.write(&report.markdown, &report.json)?)
 }
 
 /// The programs, and what they need.
@@ -164,14 +142,14 @@ impl Bench {
         let mut servers = options.server.clone();
         if servers.is_empty() {
             let serve = "serve --listen 127.0.0.1:0 --shards 1 --backend epoll --app {app}";
-            servers.push(beside(folder, "sockeye", serve)?);
-            servers.push(beside(folder, "sockeye", &format!("{serve} {tls}"))?);
+            servers.push(beside(folder, &format!("sockeye=sockeye {serve}"))?);
+            servers.push(beside(folder, &format!("sockeye=sockeye {serve} {tls}"))?);
         }
         Ok(Self {
             folder: folder.to_owned(),
             certificate: Certificate::new()?,
-            floor: beside(folder, "floor", &floor)?,
-            floor_tls: beside(folder, "floor-tls", &format!("{floor} {tls}"))?,
+            floor: beside(folder, &format!("floor=floor {floor}"))?,
+            floor_tls: beside(folder, &format!("floor-tls=floor-tls {floor} {tls}"))?,
             servers,
         })
     }

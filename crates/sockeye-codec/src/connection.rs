@@ -101,7 +101,7 @@ impl Connection {
 
     /// [`receive`](Self::receive) for a message of at most 125 bytes that came whole, in one frame:
     /// most of what most applications get. `None`: the input begins with something else, which is
-    /// for `receive`. In a loop of its own it leaves the compiler less to keep in mind.
+    /// for [`receive_any`](Self::receive_any). In a loop of its own it leaves the compiler less to keep in mind.
     ///
     /// # Errors
     /// As `receive`.
@@ -125,9 +125,12 @@ impl Connection {
         }
     }
 
-    /// [`receive`](Self::receive) for all that is no short message.
+    /// [`receive`](Self::receive) for all that [`receive_short`](Self::receive_short) has left.
+    ///
+    /// # Errors
+    /// As `receive`.
     #[inline(never)]
-    fn receive_any<'c, 'i: 'c>(
+    pub fn receive_any<'c, 'i: 'c>(
         &mut self,
         codec: &'c mut Codec,
         input: &mut &'i mut [u8],

@@ -235,7 +235,8 @@ impl<T: Tx, H: Handler> Call<'_, T, H> {
                 return Some(self.failed(error, close_at));
             }
             let answer_at = self.cork.block.len();
-            let event = self.link.connection.receive(decoding.codec, input, &mut self.cork.block);
+            let out = &mut self.cork.block;
+            let event = self.link.connection.receive_any(decoding.codec, input, out);
             if matches!(event, Ok(None)) {
                 return None;
             }

@@ -236,7 +236,7 @@ impl<'a> Watch<'a> {
                         self.start(control);
                     }
                 }
-                Ok(News::Part { window, part }) => self.add(window, &part, observers)?,
+                Ok(News::Part { window, part }) => self.add(window, *part, observers)?,
                 Ok(News::Done(ended)) => self.ended.push(*ended),
                 Ok(News::Failed(error)) => return Err(error),
                 Err(RecvTimeoutError::Timeout) => self.look(observers)?,
@@ -268,7 +268,7 @@ impl<'a> Watch<'a> {
     fn add(
         &mut self,
         at: usize,
-        part: &Part,
+        part: Part,
         observers: &mut [&mut dyn Observer],
     ) -> Result<(), String> {
         if self.start_ns == 0 {

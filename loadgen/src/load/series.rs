@@ -31,7 +31,7 @@ impl Series {
 
     /// A thread reports. Returns the sum of its window if it was the last one to, and the window
     /// stands at the end of `windows`.
-    pub(crate) fn add(&mut self, at: usize, part: &Part, elapsed_ns: u64) -> Option<Part> {
+    pub(crate) fn add(&mut self, at: usize, part: Part, elapsed_ns: u64) -> Option<Part> {
         if at >= self.pending.len() {
             self.pending.resize_with(at + 1, Pending::default);
         }
@@ -41,7 +41,7 @@ impl Series {
         pending.sum.sent += part.sent;
         pending.sum.received += part.received;
         pending.sum.errors += part.errors;
-        add_errors(&mut pending.sum.kinds, part.kinds.clone());
+        add_errors(&mut pending.sum.kinds, part.kinds);
         pending.sum.open += part.open;
         pending.sum.headline.add(&part.headline);
         pending.sum.lag.add(&part.lag);
@@ -112,8 +112,8 @@ mod tests {
     #[test]
     fn a_window_is_whole_when_all_threads_have_reported() {
         let mut series = Series::new(Arc::new(plan()));
-        assert!(series.add(0, &part(40, 100), NS_PER_S).is_none());
-        let sum = series.add(0, &part(60, NS_PER_S / 2), NS_PER_S).unwrap();
+        assert!(series.add(0, part(40, 100), NS_PER_S).is_none());
+        let sum = series.add(0, part(60, NS_PER_S / 2), NS_PER_S).unwrap();
         assert_eq!((sum.sent, sum.open, sum.headline.count()), (100, 10, 2));
         let window = &series.windows[0];
         assert_eq!((window.at_s, window.seconds, window.sent), (0.0, 1.0, 100));
@@ -128,7 +128,7 @@ mod tests {
         let mut series = Series::new(Arc::new(plan()));
         for at in [0, 1, 2] {
             for _ in 0..2 {
-                series.add(at, &part(if at < 2 { 1 } else { 0 }, 0), 1_600_000_000);
+                series.add(at, part(if at < 2 { 1 } else { 0 }, 0), 1_600_000_000);
             }
         }
         assert_eq!(series.windows.len(), 2);

@@ -91,7 +91,7 @@ pub(crate) fn share(share: f64) -> String {
 }
 
 /// Three digits that count, or all before the point if those are more; not for what is below zero.
-fn three_digits(number: f64) -> String {
+pub(crate) fn three_digits(number: f64) -> String {
     if number < 9.995 {
         format!("{number:.2}")
     } else if number < 99.95 {

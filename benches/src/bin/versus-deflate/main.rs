@@ -8,13 +8,13 @@ mod client;
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::process;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use std::{fs, process};
 
 use clap::Parser;
 use client::{Client, Takeover};
+use sockeye_benches::kept::Kept;
 use sockeye_benches::servers::{CLIENT_PROCESSOR, Server};
 use sockeye_benches::summary::Summary;
 use sockeye_benches::{cpu, servers};
@@ -44,12 +44,8 @@ struct Options {
     /// others are compared with the first
     #[arg(long, value_name = "NAME=COMMAND", required = true, value_parser = servers::parse)]
     server: Vec<Server>,
-    /// Write the table there, as Markdown
-    #[arg(long)]
-    markdown: Option<PathBuf>,
-    /// Write every run there, as JSON
-    #[arg(long)]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    kept: Kept,
 }
 
 fn main() -> ExitCode {
@@ -115,14 +111,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             }));
         }
     }
-    print!("{table}");
-    if let Some(path) = &options.markdown {
-        fs::write(path, &table)?;
-    }
-    if let Some(path) = &options.json {
-        fs::write(path, serde_json::to_string_pretty(&json)?)?;
-    }
-    Ok(())
+    Ok(options.kept.write(&table, &json)?)
 }
 
 /// The runs of each server, in turn.

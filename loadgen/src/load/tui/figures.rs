@@ -1,40 +1,12 @@
 //! Numbers as they stand on the screen.
 
-/// Three significant digits.
-fn three_digits(value: f64) -> String {
-    let decimals = if value < 9.995 {
-        2
-    } else if value < 99.95 {
-        1
-    } else {
-        0
-    };
-    format!("{value:.decimals$}")
-}
+use crate::load::units::{self, three_digits};
+
+pub(super) use crate::load::units::count;
 
 /// A time; `-` if there is none.
 pub(super) fn time(ns: u64) -> String {
-    let value = ns as f64;
-    match ns {
-        0 => "-".into(),
-        1..=999 => format!("{ns} ns"),
-        _ if value < 999.5e3 => three_digits(value / 1e3) + " µs",
-        _ if value < 999.5e6 => three_digits(value / 1e6) + " ms",
-        _ => three_digits(value / 1e9) + " s",
-    }
-}
-
-/// With separators between thousands.
-pub(super) fn count(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    if ns == 0 { "-".into() } else { units::time_ns(ns) }
 }
 
 pub(super) fn rate(per_s: f64) -> String {

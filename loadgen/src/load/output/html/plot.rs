@@ -101,16 +101,7 @@ impl Plot {
                 escaped(label)
             );
         }
-        for (value, label) in &self.x.ticks {
-            let x = self.x.share(*value) * 100.0;
-            let _ = write!(
-                out,
-                "<line class=\"grid\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y2=\"100%\"/>\
-                 <text class=\"tick\" x=\"{x:.2}%\" y=\"{}\">{}</text>",
-                AREA_HEIGHT + 19.0,
-                escaped(label)
-            );
-        }
+        write_x_ticks(out, &self.x, AREA_HEIGHT + 19.0);
         let _ = write!(
             out,
             "<text class=\"title\" x=\"-56\" y=\"-15\">{}</text>\
@@ -232,16 +223,7 @@ impl Bars {
             escaped(self.title)
         );
         open_svg(&mut out, " bars", self.id, self.title, &self.about, area);
-        for (value, label) in &self.x.ticks {
-            let x = self.x.share(*value) * 100.0;
-            let _ = write!(
-                out,
-                "<line class=\"grid\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y2=\"100%\"/>\
-                 <text class=\"tick\" x=\"{x:.2}%\" y=\"{}\">{}</text>",
-                area + 19.0,
-                escaped(label)
-            );
-        }
+        write_x_ticks(&mut out, &self.x, area + 19.0);
         for (n, (name, bars)) in self.rows.iter().enumerate() {
             let top = ROW_HEIGHT * n as f64;
             let _ = write!(
@@ -268,6 +250,19 @@ impl Bars {
         let about = escaped(&self.about);
         let _ = write!(out, "</svg></div><figcaption>{about}</figcaption></figure>");
         out
+    }
+}
+
+/// A line through the picture and a figure below it, for each tick.
+fn write_x_ticks(out: &mut String, axis: &Axis, label_y: f64) {
+    for (value, label) in &axis.ticks {
+        let x = axis.share(*value) * 100.0;
+        let _ = write!(
+            out,
+            "<line class=\"grid\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y2=\"100%\"/>\
+             <text class=\"tick\" x=\"{x:.2}%\" y=\"{label_y}\">{}</text>",
+            escaped(label)
+        );
     }
 }
 
