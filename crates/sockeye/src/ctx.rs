@@ -23,6 +23,8 @@ use crate::topics::Topics;
 pub(crate) const WRITE_THROUGH_BYTES: usize = 16 << 10;
 /// The bytes of a turn leave early when they have grown to this.
 const CORK_BYTES: usize = 64 << 10;
+/// A message up to this size has a header of two bytes, and is sent without detours.
+const SHORT_BYTES_MAX: usize = 125;
 /// The scratch space of a larger frame is not kept.
 const FRAME_BYTES_KEPT: usize = 1 << 20;
 pub(crate) const BACKLOG_REASON: &str = "reads too slowly";
@@ -166,6 +168,26 @@ impl<H: Handler> Ctx<'_, H> {
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
         let message = message.into();
+        if message.len() > SHORT_BYTES_MAX || !self.may_append() {
+            return self.send_any(message);
+        }
+        encode::message(&mut self.cork.block, message, None);
+        self.core.stats.messages_sent += 1;
+        Sent::Queued { backlog_bytes: self.cork.waiting() }
+    }
+
+    /// There is nothing to be thought of: a short message goes behind the other bytes of the turn.
+    #[inline]
+    fn may_append(&self) -> bool {
+        self.link.connection.is_open()
+            && !self.link.is(flag::DEFLATE)
+            && self.cork.backlog_bytes == 0
+            && self.cork.block.len() < CORK_BYTES - 2 * SHORT_BYTES_MAX
+            && !self.is_behind_deliveries()
+    }
+
+    #[inline(never)]
+    fn send_any(&mut self, message: Message<'_>) -> Sent {
         if self.link.is(flag::DEFLATE) {
             return self.send_compressed(message);
         }
@@ -178,7 +200,6 @@ impl<H: Handler> Ctx<'_, H> {
         self.send_as_it_is(message.into())
     }
 
-    #[inline]
     fn send_as_it_is(&mut self, message: Message<'_>) -> Sent {
         let frame_len = || encode::header(message).as_ref().len() + message.len();
         if let Some(sent) = self.divert(frame_len) {
