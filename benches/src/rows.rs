@@ -80,6 +80,9 @@ const fn other(name: &'static str, title: &'static str, work: Work, connections:
 /// All rows.
 pub const ROWS: &[Row] = &[
     echo("echo-32", "echo 32 B, 100 connections", Kind::Binary, 32, 100, 1, 1),
+    echo("echo-32-alone", "echo 32 B, 1 connection", Kind::Binary, 32, 1, 1, 1),
+    echo("echo-32-few", "echo 32 B, 16 connections", Kind::Binary, 32, 16, 1, 1),
+    echo("echo-32-many", "echo 32 B, 4,096 connections", Kind::Binary, 32, 4_096, 1, 1),
     echo("echo-1k", "echo 1 KiB, 500 connections", Kind::Binary, 1 << 10, 500, 1, 1),
     echo("echo-16k", "echo 16 KiB, 100 connections", Kind::Binary, 16 << 10, 100, 1, 1),
     echo(

@@ -2,7 +2,9 @@
 //! One thread, epoll (edge-triggered, registered once), one receive buffer, one `recv` and one
 //! `send` for each read, and in between what rustls cannot be spared: each record is decrypted
 //! where it landed, and as many bytes as an echo has are encrypted from memory that is always the
-//! same. It is told how long the client's frames are and counts bytes.
+//! same. It is told how long the client's frames are and counts bytes. With `--unmask` it does what
+//! no server can be spared whose plaintext rustls lends: it copies that, passes over it and encrypts
+//! it.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -14,9 +16,10 @@ use clap::Parser;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use rustls::ServerConfig;
-use sockeye_benches::floors::{App, FloorOptions, KEY_BYTES};
+use sockeye_benches::floors::{App, FloorOptions, KEY, KEY_BYTES};
 use sockeye_benches::tls::{Records, ServerSession, server_config};
 use sockeye_benches::{cpu, frames};
+use sockeye_codec::mask;
 
 /// As sockeye has it: rustls allocates for each record.
 #[global_allocator]
@@ -56,10 +59,11 @@ struct Floor {
     free: VecDeque<usize>,
     /// What is received.
     buffer: Vec<u8>,
-    /// What is encrypted: what it says is of no interest.
+    /// What is encrypted: what it says is of no interest, unless it is what has come.
     plain: Vec<u8>,
     records: Records,
     frame_bytes: usize,
+    unmask: bool,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -82,9 +86,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         free: VecDeque::new(),
         // Not zeros: those would be one page of memory, many times over, and always in cache.
         buffer: vec![1; RECEIVE_BYTES],
-        plain: vec![1; RECEIVE_BYTES],
+        // A record that was held may come on top of what is received.
+        plain: vec![1; 2 * RECEIVE_BYTES],
         records: Records::default(),
         frame_bytes: options.frame_bytes as usize,
+        unmask: options.unmask,
     };
     let mut events = Events::with_capacity(1024);
     loop {
@@ -163,12 +169,21 @@ impl Floor {
     fn answer(&mut self, at: usize, len: usize) -> Result<(), Box<dyn Error>> {
         let Some(connection) = &mut self.connections[at] else { return Ok(()) };
         let mut received = 0;
-        let count = |plain: &[u8]| received += plain.len();
-        connection.session.receive(&mut self.buffer[..len], &mut self.records, count)?;
+        let take = |plain: &[u8]| {
+            if self.unmask && connection.open {
+                // rustls lends it: what is unmasked is a copy.
+                self.plain[received..][..plain.len()].copy_from_slice(plain);
+            }
+            received += plain.len();
+        };
+        connection.session.receive(&mut self.buffer[..len], &mut self.records, take)?;
         if connection.session.has_ended() {
             return Err("it has ended".into());
         }
         if connection.open {
+            if self.unmask {
+                mask::apply(&mut self.plain[..received], KEY, 0);
+            }
             connection.partial += received;
             let whole = connection.partial / self.frame_bytes;
             connection.partial %= self.frame_bytes;
