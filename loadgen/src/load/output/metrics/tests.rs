@@ -28,6 +28,23 @@ fn series_are_named_as_in_the_file() {
 }
 
 #[test]
+fn nobody_may_give_a_label_that_is_ours() {
+    let report = samples::rich();
+    let mut tally = tally();
+    tally.errors.insert("an error".into(), 1);
+    let mut live = exposition(&samples::live(&report, 20), &tally, &[]);
+    prometheus::outcome(&mut live, Outcome::Ok);
+    let labels: HashSet<_> = live
+        .families
+        .iter()
+        .flat_map(|family| &family.samples)
+        .flat_map(|sample| sample.labels.iter().map(|(name, _)| name.as_str()))
+        .collect();
+    assert!(labels.len() > 5 && labels.contains("error"), "{labels:?}");
+    assert!(labels.iter().all(|name| LABELS.contains(name)), "{labels:?}");
+}
+
+#[test]
 fn every_load_shows_what_it_has() {
     for (report, there, missing) in [
         (samples::rich(), vec!["response", "service", "lag"], vec![]),
