@@ -111,8 +111,19 @@ fn run(receiver: SocketAddr, more: &[&str]) -> (Value, Ended) {
 fn run_with(variable: (&str, &str), more: &[&str]) -> (Value, Ended) {
     let server = Server::start(&["--shards", "1"]);
     let url = format!("ws://{}/", server.address);
-    let fixed = ["load", &url, "--quiet", "--json", "-", "--warm-up", "0", "--window", "100ms"];
-    let load = ["--duration", "500ms", "--rate", "400", "--connections", "4", "--drain", "10s"];
+    let fixed = ["load", &url, "--quiet", "--json", "-", "--warm-up", "0", "--drain", "10s"];
+    let load = [
+        "--window",
+        "100ms",
+        "--duration",
+        "500ms",
+        "--rate",
+        "400",
+        "--connections",
+        "4",
+        "--threads",
+        "2",
+    ];
     let ended = Process::run_with(variable, &[&fixed[..], &load, more].concat());
     let text = ended.stdout.join("\n");
     let report = serde_json::from_str(&text);

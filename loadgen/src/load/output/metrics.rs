@@ -230,9 +230,11 @@ fn exposition(live: &Live<'_>, tally: &Tally, labels: &[(String, String)]) -> Ex
     }
     prometheus::info(&mut out, live.plan, env!("CARGO_PKG_VERSION"));
     gauges(&mut out, live);
+    // What is published is answered by nobody.
+    let is_answered = load != LoadKind::Receive && live.plan.scenario != "fanout";
     let latencies = [
         ("response", &tally.response, load != LoadKind::Closed),
-        ("service", &tally.service, load != LoadKind::Receive),
+        ("service", &tally.service, is_answered),
         ("lag", &tally.lag, load == LoadKind::Open),
         ("ping", &tally.ping, tally.ping.count() > 0),
     ];
