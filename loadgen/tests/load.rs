@@ -5,7 +5,11 @@ mod peers;
 #[allow(dead_code, reason = "other tests need other parts of it")]
 #[path = "serve/process.rs"]
 mod process;
+#[path = "load/remote_write.rs"]
+mod remote_write;
 #[path = "load/runs.rs"]
 mod runs;
+#[path = "load/scrape.rs"]
+mod scrape;
 #[path = "load/tungstenite_client.rs"]
 mod tungstenite_client;

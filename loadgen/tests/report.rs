@@ -9,6 +9,7 @@ mod chromium;
 #[allow(dead_code, reason = "the page needs only a part of it")]
 #[path = "../src/load"]
 mod load {
+    mod buckets;
     mod distribution;
     pub(crate) mod output {
         mod facts;
@@ -17,6 +18,7 @@ mod load {
         mod table;
     }
     pub(crate) mod report;
+    mod tally;
     mod units;
 }
 #[allow(dead_code, reason = "the browser needs only a part of it")]

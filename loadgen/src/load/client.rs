@@ -22,6 +22,7 @@ use super::record::Record;
 use super::report::LoadKind;
 use super::script::Moment;
 use super::scripted::Scripted;
+use super::tally::Step;
 use super::tls::{TlsError, TlsLink};
 
 /// Where a connection is in its life.
@@ -198,7 +199,7 @@ impl Client {
     /// The server is there.
     fn greet(&mut self, shared: &mut Shared, out: &mut Vec<u8>) -> Result<(), Failure> {
         let connect_ns = shared.now_ns.saturating_sub(self.since_ns);
-        shared.hands.record.connect.record(connect_ns);
+        shared.hands.record.step(Step::Connect, connect_ns);
         self.since_ns = shared.now_ns;
         if let Some(tls) = self.extra.as_mut().and_then(|extra| extra.tls.as_mut()) {
             self.stage = Stage::Tls;
@@ -240,7 +241,7 @@ impl Client {
             tls.receive(bytes, &mut plain_in, out)?;
             if self.stage == Stage::Tls && tls.is_ready() {
                 let tls_ns = shared.now_ns.saturating_sub(self.since_ns);
-                shared.hands.record.tls.record(tls_ns);
+                shared.hands.record.step(Step::Tls, tls_ns);
                 self.since_ns = shared.now_ns;
                 shared.hands.tls.get_or_insert_with(|| tls.describe());
                 self.request(shared, &mut plain_out)?;
@@ -347,9 +348,7 @@ impl Client {
         self.sealed(shared, out, |client, shared, out| {
             let key = shared.codec.next_masking_key();
             client.connection.ping(b"", key, out)?;
-            if shared.hands.record.measures(shared.now_ns) {
-                shared.hands.record.totals.pings_sent += 1;
-            }
+            shared.hands.record.pinged(shared.now_ns);
             client.extra.get_or_insert_default().ping_sent_ns = Some(shared.now_ns);
             Ok(())
         })
@@ -372,12 +371,8 @@ impl Client {
     /// What will not be answered any more: counted as such, with the time that it has waited.
     pub(crate) fn give_up(&mut self, plan: &Plan, record: &mut Record, now_ns: u64) {
         while let Some(flight) = self.flights.pop() {
-            if !record.measures(flight.due_ns) || self.is_slow {
-                continue;
-            }
-            record.totals.unanswered += 1;
-            if plan.load == LoadKind::Open {
-                record.response.record(now_ns.saturating_sub(flight.due_ns));
+            if !self.is_slow {
+                record.unanswered(&flight, plan.load == LoadKind::Open, now_ns);
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::ab;
 use super::judge;
 use super::options::LoadOptions;
 use super::output::progress::Progress;
-use super::output::{OutputOptions, text};
+use super::output::{MetricsOptions, OutputOptions, text};
 use super::preflight::{Demand, Limits, Preflight, Severity};
 use super::report::{Observer, Outcome, Report, Stage};
 use super::run::Setup;
@@ -44,6 +44,8 @@ pub(crate) struct Options {
     gates: GateOptions,
     #[command(flatten)]
     output: OutputOptions,
+    #[command(flatten)]
+    metrics: MetricsOptions,
     /// Only say whether this machine can do it, and what to change if not
     #[arg(long, help_heading = "Client")]
     preflight: bool,
@@ -88,8 +90,9 @@ pub(crate) struct GateOptions {
 /// Loads, shows, writes, judges.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
     options.output.check()?;
-    let mut setup = match options.load.setup(&options.url) {
-        Ok(setup) => setup,
+    let setup = options.metrics.check().and_then(|()| options.load.setup(&options.url));
+    let mut setup = match setup {
+        Ok(setup) => Setup { tallies: options.metrics.is_wanted(), ..setup },
         Err(error) => return Ok(usage(&error)),
     };
     let preflight = examine(&setup);
@@ -106,10 +109,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
     setup.target.reach(Duration::from_nanos(setup.plan.connect_timeout_ns))?;
     let signals = Signals::new()?;
     let mut ndjson = options.output.ndjson()?;
+    let mut metrics = options.metrics.start(&setup.info)?;
     let mut report = {
         let mut screen = options.screen(&signals.control)?;
         let mut observers: Vec<&mut dyn Observer> = Vec::new();
         observers.extend(ndjson.as_mut().map(|ndjson| ndjson as &mut dyn Observer));
+        observers.extend(metrics.as_mut().map(|metrics| metrics as &mut dyn Observer));
         observers.extend(screen.as_mut().map(|screen| &mut **screen as &mut dyn Observer));
         if options.gates.find_max {
             options.search(&setup, &signals, &mut observers)?
@@ -122,7 +127,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
         ndjson.end(&report).map_err(|error| format!("--ndjson: {error}"))?;
     }
     options.show(&report).map_err(|error| format!("the report cannot be shown: {error}"))?;
-    options.output.write(&report)?;
+    let written = options.output.write(&report);
+    // Figures that were not taken are worth a word, but not the run.
+    if let Some(Err(error)) = metrics.map(|metrics| metrics.finish(&report)) {
+        eprintln!("sockeye: {error}");
+    }
+    written?;
     Ok(exit_code(&report, &signals))
 }
 
@@ -291,7 +301,8 @@ pub(crate) fn run_ab(options: &AbOptions) -> Result<ExitCode, Box<dyn Error>> {
 
 /// The command line without what is nobody's business.
 fn command_line(arguments: impl Iterator<Item = String>) -> Vec<String> {
-    const SECRET: [&str; 4] = ["--header", "-H", "--cookie", "--proxy-auth"];
+    const SECRET: [&str; 5] =
+        ["--header", "-H", "--cookie", "--proxy-auth", "--remote-write-header"];
     let mut line: Vec<String> = Vec::new();
     for argument in arguments {
         let follows = line.last().is_some_and(|last| SECRET.contains(&last.as_str()));
@@ -312,8 +323,11 @@ mod tests {
 
     #[test]
     fn secrets_do_not_stand_in_reports() {
-        let line = "sockeye load ws://h/ -H A:1 --header=B:2 --cookie c=3 -HD:4 --rate 5";
+        let line = "sockeye load ws://h/ -H A:1 --header=B:2 --cookie c=3 -HD:4 --rate 5 \
+                    --remote-write-header E:5";
         let line = command_line(line.split(' ').map(str::to_owned)).join(" ");
-        assert_eq!(line, "sockeye load ws://h/ -H .. --header=.. --cookie .. -H.. --rate 5");
+        let expected = "sockeye load ws://h/ -H .. --header=.. --cookie .. -H.. --rate 5 \
+                        --remote-write-header ..";
+        assert_eq!(line, expected);
     }
 }

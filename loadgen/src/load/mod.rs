@@ -1,5 +1,6 @@
 //! `sockeye load`: honest load on any WebSocket server.
 
+mod buckets;
 mod client;
 mod clock;
 mod command;
@@ -30,6 +31,7 @@ mod server_process;
 mod server_watch;
 pub(crate) mod slo;
 mod stamp;
+mod tally;
 mod target;
 mod tls;
 mod tui;

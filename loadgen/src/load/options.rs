@@ -238,6 +238,7 @@ impl LoadOptions {
             tls: tls.map(Arc::new),
             backend: self.client.backend,
             server_pid: self.client.server_pid,
+            tallies: false,
         })
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::distribution::Distribution;
 use super::flights::Flight;
 use super::report::Totals;
+use super::tally::{Step, Tally};
 
 /// Kinds of errors that are told apart; their texts come from servers, too.
 const KINDS_MAX: usize = 100;
@@ -105,6 +106,8 @@ pub(crate) struct Record {
     pub(crate) errors: BTreeMap<Cow<'static, str>, Occurrences>,
     pub(crate) closes: BTreeMap<u16, u64>,
     pub(crate) part: Part,
+    /// Where somebody watches by counters.
+    pub(crate) tally: Option<Box<Tally>>,
     pub(crate) queued_max: u64,
     /// Messages of the measurement that were due, and for which there was no time.
     pub(crate) missed: u64,
@@ -126,6 +129,9 @@ impl Record {
         let lag_ns = flight.sent_ns.saturating_sub(flight.due_ns);
         if is_open_loop {
             self.part.lag.record(lag_ns);
+        }
+        if let Some(tally) = &mut self.tally {
+            tally.sent(flight.len, is_open_loop.then_some(lag_ns));
         }
         if self.measures(flight.due_ns) {
             self.totals.messages_sent += 1;
@@ -149,10 +155,14 @@ impl Record {
             return;
         }
         self.part.headline.record(response_ns);
+        let service_ns = now_ns.saturating_sub(flight.sent_ns);
+        if let Some(tally) = &mut self.tally {
+            tally.received(len, of.is_open_loop.then_some(response_ns), Some(service_ns));
+        }
         if self.measures(flight.due_ns) {
             self.totals.messages_received += 1;
             self.totals.bytes_received += len as u64;
-            self.service.record(now_ns.saturating_sub(flight.sent_ns));
+            self.service.record(service_ns);
             if of.is_open_loop {
                 self.response.record(response_ns);
             }
@@ -172,6 +182,9 @@ impl Record {
             return;
         }
         response_ns.into_iter().for_each(|ns| self.part.headline.record(ns));
+        if let Some(tally) = &mut self.tally {
+            tally.received(len, response_ns, None);
+        }
         if self.measures(due_ns.unwrap_or(now_ns)) {
             self.totals.messages_received += 1;
             self.totals.bytes_received += len as u64;
@@ -182,6 +195,9 @@ impl Record {
     /// A message of a script came.
     pub(crate) fn heard(&mut self, len: usize, now_ns: u64) {
         self.part.received += 1;
+        if let Some(tally) = &mut self.tally {
+            tally.received(len, None, None);
+        }
         if self.measures(now_ns) {
             self.totals.messages_received += 1;
             self.totals.bytes_received += len as u64;
@@ -192,6 +208,9 @@ impl Record {
     pub(crate) fn classed(&mut self, class: usize, sent_ns: u64, now_ns: u64) {
         let service_ns = now_ns.saturating_sub(sent_ns);
         self.part.headline.record(service_ns);
+        if let Some(tally) = &mut self.tally {
+            tally.service.record(service_ns);
+        }
         if self.measures(sent_ns) {
             self.service.record(service_ns);
             if class >= self.classes.len() {
@@ -199,6 +218,74 @@ impl Record {
             }
             self.classes[class].record(service_ns);
         }
+    }
+
+    /// Its answer has not come, and will not any more.
+    pub(crate) fn unanswered(&mut self, flight: &Flight, is_open_loop: bool, now_ns: u64) {
+        let waited_ns = is_open_loop.then_some(now_ns.saturating_sub(flight.due_ns));
+        if let Some(tally) = &mut self.tally {
+            tally.unanswered(waited_ns);
+        }
+        if self.measures(flight.due_ns) {
+            self.totals.unanswered += 1;
+            waited_ns.into_iter().for_each(|ns| self.response.record(ns));
+        }
+    }
+
+    /// A step of opening a connection has taken so long.
+    pub(crate) fn step(&mut self, step: Step, ns: u64) {
+        if let Some(tally) = &mut self.tally {
+            tally.steps[step as usize].record(ns);
+        }
+        match step {
+            Step::Connect => &mut self.connect,
+            Step::Tls => &mut self.tls,
+            Step::Upgrade => &mut self.upgrade,
+            Step::FirstMessage => &mut self.first_message,
+        }
+        .record(ns);
+    }
+
+    /// A ping has left.
+    pub(crate) fn pinged(&mut self, now_ns: u64) {
+        if let Some(tally) = &mut self.tally {
+            tally.totals.pings_sent += 1;
+        }
+        if self.measures(now_ns) {
+            self.totals.pings_sent += 1;
+        }
+    }
+
+    /// Its pong has come.
+    pub(crate) fn ponged(&mut self, sent_ns: u64, now_ns: u64) {
+        let ping_ns = now_ns.saturating_sub(sent_ns);
+        if let Some(tally) = &mut self.tally {
+            tally.totals.pongs_received += 1;
+            tally.ping.record(ping_ns);
+        }
+        if self.measures(sent_ns) {
+            self.totals.pongs_received += 1;
+            self.ping.record(ping_ns);
+        }
+    }
+
+    /// All that was counted from the very beginning, as it is now.
+    pub(crate) fn tally(&self) -> Option<Tally> {
+        let tally = self.tally.as_deref()?;
+        let totals = &self.totals;
+        Some(Tally {
+            // What is not bound to the measurement is counted once.
+            totals: Totals {
+                mismatches: totals.mismatches,
+                connections_opened: totals.connections_opened,
+                connections_failed: totals.connections_failed,
+                connections_lost: totals.connections_lost,
+                ..tally.totals.clone()
+            },
+            errors: self.errors.iter().map(|(what, it)| (what.clone(), it.count)).collect(),
+            closes: self.closes.clone(),
+            ..tally.clone()
+        })
     }
 
     /// Something went wrong.
@@ -220,33 +307,7 @@ impl Record {
 
     /// Adds what another thread has written down.
     pub(crate) fn add(&mut self, other: Self) {
-        let Totals {
-            messages_sent,
-            messages_received,
-            bytes_sent,
-            bytes_received,
-            unanswered,
-            mismatches,
-            connections_opened,
-            connections_failed,
-            connections_lost,
-            connections_peak,
-            pings_sent,
-            pongs_received,
-        } = other.totals;
-        let totals = &mut self.totals;
-        totals.messages_sent += messages_sent;
-        totals.messages_received += messages_received;
-        totals.bytes_sent += bytes_sent;
-        totals.bytes_received += bytes_received;
-        totals.unanswered += unanswered;
-        totals.mismatches += mismatches;
-        totals.connections_opened += connections_opened;
-        totals.connections_failed += connections_failed;
-        totals.connections_lost += connections_lost;
-        totals.connections_peak += connections_peak;
-        totals.pings_sent += pings_sent;
-        totals.pongs_received += pongs_received;
+        self.totals.add(&other.totals);
         self.response.add(&other.response);
         self.service.add(&other.service);
         self.lag.add(&other.lag);
@@ -335,6 +396,37 @@ mod tests {
         assert_eq!((record.response.count(), record.lag.max_ns()), (2, 10));
         assert_eq!((record.response.max_ns(), record.service.max_ns()), (4_001, 3_991));
         assert_eq!((record.part.sent, record.part.received), (4, 4));
+    }
+
+    #[test]
+    fn a_tally_counts_what_is_not_measured_too() {
+        let mut record = Record { tally: Some(Box::default()), ..record() };
+        for due_ns in [999, 1_000, 2_000] {
+            let flight = Flight { due_ns, sent_ns: due_ns + 10, len: 7, ..Flight::default() };
+            record.sent(&flight, true);
+            record.answered(&flight, 7, 5_000, OPEN);
+            record.unanswered(&flight, true, 6_000);
+            record.pinged(due_ns);
+            record.ponged(due_ns, 6_000);
+        }
+        record.step(Step::Upgrade, 5);
+        record.pushed(None, 3, 5_000, false);
+        record.error("an error", 5_000);
+        let tally = record.tally().unwrap();
+        let Totals { messages_sent, messages_received, bytes_received, .. } = tally.totals;
+        assert_eq!((messages_sent, messages_received, bytes_received), (3, 4, 24));
+        let Totals { unanswered, pings_sent, pongs_received, .. } = tally.totals;
+        assert_eq!((unanswered, pings_sent, pongs_received), (3, 3, 3));
+        let Totals { unanswered, pings_sent, pongs_received, .. } = record.totals;
+        assert_eq!((unanswered, pings_sent, pongs_received), (1, 1, 1));
+        assert_eq!((tally.response.count(), record.response.count()), (6, 2));
+        assert_eq!((tally.service.count(), tally.lag.count(), tally.ping.count()), (3, 3, 3));
+        assert_eq!((tally.steps[2].count(), record.upgrade.count()), (1, 1));
+        assert_eq!(tally.errors["an error"], 1);
+        let mut sum = tally.clone();
+        sum.add(&tally);
+        assert_eq!((sum.totals.messages_sent, sum.errors["an error"]), (6, 2));
+        assert!(self::record().tally().is_none());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::distribution::Distribution;
+use super::tally::Tally;
 
 /// Goes up when a reader of an earlier version would misunderstand a field; new fields do not
 /// count.
@@ -166,6 +167,38 @@ pub(crate) struct Totals {
     pub(crate) connections_peak: u64,
     pub(crate) pings_sent: u64,
     pub(crate) pongs_received: u64,
+}
+
+impl Totals {
+    /// Adds another thread's.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let Self {
+            messages_sent,
+            messages_received,
+            bytes_sent,
+            bytes_received,
+            unanswered,
+            mismatches,
+            connections_opened,
+            connections_failed,
+            connections_lost,
+            connections_peak,
+            pings_sent,
+            pongs_received,
+        } = other;
+        self.messages_sent += messages_sent;
+        self.messages_received += messages_received;
+        self.bytes_sent += bytes_sent;
+        self.bytes_received += bytes_received;
+        self.unanswered += unanswered;
+        self.mismatches += mismatches;
+        self.connections_opened += connections_opened;
+        self.connections_failed += connections_failed;
+        self.connections_lost += connections_lost;
+        self.connections_peak += connections_peak;
+        self.pings_sent += pings_sent;
+        self.pongs_received += pongs_received;
+    }
 }
 
 /// Three answers to "how long?".
@@ -413,10 +446,19 @@ pub(crate) struct Live<'a> {
     pub(crate) errors: &'a [ErrorCount],
     pub(crate) closes: &'a [CloseCount],
     pub(crate) server: Option<&'a ServerUsage>,
+    /// Connections open now.
+    pub(crate) open: u64,
+    /// All that was counted from the very beginning, where somebody has asked for it.
+    pub(crate) tally: Option<&'a Tally>,
 }
 
 /// Somebody who watches a run: a screen, a line of progress, a file with a line for each window.
 pub(crate) trait Observer {
     /// A window is over.
     fn window(&mut self, live: &Live<'_>) -> std::io::Result<()>;
+
+    /// The run is over: these are its last figures. A search has several runs.
+    fn end(&mut self, _live: &Live<'_>) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -28,6 +28,7 @@ use super::report::{
 };
 use super::series::Series;
 use super::server_watch::ServerWatch;
+use super::tally::Tally;
 use super::target::Target;
 use super::tls::ClientTls;
 use super::worker::{Control, Ended, News, Worker};
@@ -49,6 +50,8 @@ pub(crate) struct Setup {
     pub(crate) backend: BackendName,
     pub(crate) info: PlanInfo,
     pub(crate) server_pid: Option<u32>,
+    /// Whether all is counted from the very beginning, besides what is measured.
+    pub(crate) tallies: bool,
 }
 
 /// What was measured, before it is judged.
@@ -122,11 +125,11 @@ impl Start {
             match setup.backend {
                 BackendName::IoUring => {
                     let driver = Uring::new(config).map_err(|error| error.to_string())?;
-                    Worker::new(driver, fleet, pace, control, news).run();
+                    Worker::new(driver, fleet, pace, control, news, self.number).run();
                 }
                 BackendName::Epoll => {
                     let driver = Epoll::new(config).map_err(|error| error.to_string())?;
-                    Worker::new(driver, fleet, pace, control, news).run();
+                    Worker::new(driver, fleet, pace, control, news, self.number).run();
                 }
             }
             Ok(())
@@ -152,7 +155,12 @@ impl Start {
             codec: Codec::client(limits, seed),
             inflater: Inflater::new(&limits),
             hands: Hands {
-                record: Record { from_ns: u64::MAX, until_ns: u64::MAX, ..Record::default() },
+                record: Record {
+                    from_ns: u64::MAX,
+                    until_ns: u64::MAX,
+                    tally: setup.tallies.then(Box::default),
+                    ..Record::default()
+                },
                 payload: Arc::clone(&setup.payload),
                 unix_ahead_ns: self.unix_ahead_ns,
                 generator: Generator::new(plan.seed, self.number as u64, plan.threads as u64),
@@ -196,6 +204,8 @@ struct Watch<'a> {
     /// When the measurement begins, and when it ends, as long as they are to come.
     looks: Vec<u64>,
     looked_ns: u64,
+    /// Of each thread, as it has last told.
+    tallies: Vec<Tally>,
     /// As far as windows have told of them.
     errors: BTreeMap<Cow<'static, str>, Occurrences>,
 }
@@ -217,6 +227,7 @@ impl<'a> Watch<'a> {
             assembled: 0,
             looks: Vec::new(),
             looked_ns: clock.now_ns(),
+            tallies: vec![Tally::default(); setup.plan.threads],
             errors: BTreeMap::new(),
         }
     }
@@ -236,6 +247,7 @@ impl<'a> Watch<'a> {
                         self.start(control);
                     }
                 }
+                Ok(News::Tally { thread, tally }) => self.tallies[thread] = *tally,
                 Ok(News::Part { window, part }) => self.add(window, *part, observers)?,
                 Ok(News::Done(ended)) => self.ended.push(*ended),
                 Ok(News::Failed(error)) => return Err(error),
@@ -245,7 +257,8 @@ impl<'a> Watch<'a> {
                 }
             }
         }
-        Ok(())
+        self.tallies = self.ended.iter().filter_map(|ended| ended.record.tally()).collect();
+        self.tell(observers, |observer, live| observer.end(live))
     }
 
     /// All connections were tried: the first message is due in a moment.
@@ -287,7 +300,7 @@ impl<'a> Watch<'a> {
             self.headline.add(&sum.headline);
         }
         add_errors(&mut self.errors, sum.kinds);
-        self.tell(observers)
+        self.tell(observers, |observer, live| observer.window(live))
     }
 
     /// Until something is to be looked at that no thread tells.
@@ -324,10 +337,14 @@ impl<'a> Watch<'a> {
             errors: self.gauge.failed.load(Ordering::Relaxed),
             ..Window::default()
         });
-        self.tell(observers)
+        self.tell(observers, |observer, live| observer.window(live))
     }
 
-    fn tell(&mut self, observers: &mut [&mut dyn Observer]) -> Result<(), String> {
+    fn tell(
+        &mut self,
+        observers: &mut [&mut dyn Observer],
+        tell: impl Fn(&mut dyn Observer, &Live<'_>) -> io::Result<()>,
+    ) -> Result<(), String> {
         let series = if self.start_ns == 0 { &self.connecting } else { &self.series.windows };
         let headline = Some(self.headline.clone()).filter(|headline| !headline.is_empty());
         let latency = match self.setup.plan.load {
@@ -340,6 +357,8 @@ impl<'a> Watch<'a> {
         self.totals.connections_peak = self.totals.connections_peak.max(open);
         let errors = error_counts(self.errors.clone(), self.begun_ns);
         let usage = self.server.as_ref().map(|server| server.usage(self.totals.messages_received));
+        let mut tally = Tally::default();
+        self.tallies.iter().for_each(|of_thread| tally.add(of_thread));
         let live = Live {
             plan: &self.setup.info,
             phase: series.last().map_or(Phase::Connecting, |window| window.phase),
@@ -350,9 +369,11 @@ impl<'a> Watch<'a> {
             errors: &errors,
             closes: &[],
             server: usage.as_ref(),
+            open,
+            tally: self.setup.tallies.then_some(&tally),
         };
         for observer in observers {
-            let told: io::Result<()> = observer.window(&live);
+            let told = tell(&mut **observer, &live);
             told.map_err(|error| format!("the progress cannot be shown: {error}"))?;
         }
         Ok(())

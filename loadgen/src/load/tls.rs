@@ -11,8 +11,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
-    version,
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion, version,
 };
 
 pub(crate) mod link;
@@ -115,6 +115,12 @@ impl ClientTls {
     pub(crate) fn link(&self) -> Result<TlsLink, String> {
         UnbufferedClientConnection::new(Arc::clone(&self.config), self.name.clone())
             .map(TlsLink::new)
+            .map_err(|error| format!("TLS cannot begin: {error}"))
+    }
+
+    /// The same, for those who do their IO by rustls' streams.
+    pub(crate) fn connection(&self) -> Result<ClientConnection, String> {
+        ClientConnection::new(Arc::clone(&self.config), self.name.clone())
             .map_err(|error| format!("TLS cannot begin: {error}"))
     }
 }

@@ -15,6 +15,7 @@ use super::fleet::Fleet;
 use super::pace::Pace;
 use super::plan::Scenario;
 use super::record::{Part, Record};
+use super::tally::Tally;
 
 /// A thread wakes this long before a message is due, and asks again and again until it is: the
 /// kernel is late by as much.
@@ -72,6 +73,8 @@ pub(crate) struct Control {
 pub(crate) enum News {
     /// Its connections were opened, or came to nothing.
     Assembled,
+    /// All that it has counted so far.
+    Tally { thread: usize, tally: Box<Tally> },
     /// A window is over.
     Part { window: usize, part: Box<Part> },
     /// It is done.
@@ -107,6 +110,10 @@ pub(crate) struct Worker<D> {
     window_spun_ns: u64,
     window_cpu_ns: u64,
     window: usize,
+    /// Which of the run's threads it is.
+    number: usize,
+    /// When to tell the tally while there are no windows.
+    tally_next_ns: u64,
 }
 
 impl<D: Waits> Worker<D> {
@@ -116,6 +123,7 @@ impl<D: Waits> Worker<D> {
         pace: Pace,
         control: Arc<Control>,
         news: Sender<News>,
+        number: usize,
     ) -> Self {
         Self {
             driver,
@@ -128,6 +136,8 @@ impl<D: Waits> Worker<D> {
             window_spun_ns: 0,
             window_cpu_ns: 0,
             window: 0,
+            number,
+            tally_next_ns: 0,
         }
     }
 
@@ -206,6 +216,10 @@ impl<D: Waits> Worker<D> {
                 let _ = self.news.send(News::Assembled);
             }
             let now_ns = self.fleet.tick();
+            if now_ns >= self.tally_next_ns {
+                self.tally_next_ns = now_ns + self.fleet.shared.plan.window_ns;
+                self.send_tally();
+            }
             let next_ns = self.fleet.next_ns().unwrap_or(u64::MAX).min(now_ns + LOOK_NS);
             self.driver.turn_until(next_ns, &mut self.fleet)?;
         }
@@ -320,7 +334,14 @@ impl<D: Waits> Worker<D> {
         }
     }
 
+    fn send_tally(&self) {
+        if let Some(tally) = self.fleet.shared.hands.record.tally() {
+            let _ = self.news.send(News::Tally { thread: self.number, tally: Box::new(tally) });
+        }
+    }
+
     fn send_part(&mut self) {
+        self.send_tally();
         let (cpu_ns, spun_ns) = (thread_cpu_ns(), self.spun_ns);
         let mut part = std::mem::take(&mut self.fleet.shared.hands.record.part);
         let spun_in_window_ns = spun_ns - self.window_spun_ns;

@@ -85,6 +85,12 @@ impl Process {
         Self::start(arguments).wait()
     }
 
+    /// Runs `sockeye` to its end, with a variable of the environment.
+    pub(crate) fn run_with(variable: (&str, &str), arguments: &[&str]) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
+        Self::spawn(command.env(variable.0, variable.1).args(arguments)).wait()
+    }
+
     /// The next line of standard output.
     pub(crate) fn next_line(&self) -> String {
         self.stdout.recv_timeout(PATIENCE).unwrap_or_else(|error| {

@@ -7,6 +7,7 @@ use super::super::plan::{Plan, Scenario};
 use super::super::record::{Kind, Record};
 use super::super::report::LoadKind;
 use super::super::stamp::Stamp;
+use super::super::tally::Step;
 use super::{Client, Hands};
 
 impl Client {
@@ -36,7 +37,7 @@ impl Client {
     pub(super) fn note_first(&mut self, record: &mut Record, from_ns: u64, now_ns: u64) {
         if !self.has_received {
             self.has_received = true;
-            record.first_message.record(now_ns.saturating_sub(from_ns));
+            record.step(Step::FirstMessage, now_ns.saturating_sub(from_ns));
         }
     }
 
@@ -130,10 +131,7 @@ impl Client {
     pub(super) fn take_pong(&mut self, hands: &mut Hands, now_ns: u64) {
         let sent_ns = self.extra.as_mut().and_then(|extra| extra.ping_sent_ns.take());
         let Some(sent_ns) = sent_ns else { return };
-        if hands.record.measures(sent_ns) {
-            hands.record.totals.pongs_received += 1;
-            hands.record.ping.record(now_ns.saturating_sub(sent_ns));
-        }
+        hands.record.ponged(sent_ns, now_ns);
         self.extra.take_if(|extra| !extra.is_needed());
     }
 }

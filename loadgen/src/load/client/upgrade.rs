@@ -9,6 +9,7 @@ use sockeye_codec::{Connection, Role};
 use super::super::failure::Failure;
 use super::super::payload::{Template, Values};
 use super::super::scripted::Scripted;
+use super::super::tally::Step;
 use super::{Client, Shared, Stage};
 
 impl Client {
@@ -78,7 +79,7 @@ impl Client {
         }
         self.extra.take_if(|extra| !extra.is_needed());
         let upgrade_ns = shared.now_ns.saturating_sub(self.since_ns);
-        shared.hands.record.upgrade.record(upgrade_ns);
+        shared.hands.record.step(Step::Upgrade, upgrade_ns);
         self.since_ns = shared.now_ns;
         self.stage = Stage::Open;
         Ok(true)

@@ -1,11 +1,13 @@
 //! All formats of one report, and those who watch a run.
 
 mod csv;
+mod exposition;
 mod facts;
 mod file;
 mod hgrm;
 mod html;
 mod markdown;
+mod metrics;
 mod ndjson;
 pub(crate) mod progress;
 mod prometheus;
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+pub(crate) use self::metrics::MetricsOptions;
 pub(crate) use self::ndjson::Ndjson;
 use super::report::Report;
 

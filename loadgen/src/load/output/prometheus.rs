@@ -1,16 +1,14 @@
 //! A report as Prometheus reads it (text exposition format 0.0.4), for a textfile collector or a
 //! push gateway.
 
-use std::fmt::Write as _;
-
+use super::exposition::{Exposition, Kind};
 use super::facts;
 use super::table;
-use crate::load::distribution::Distribution;
-use crate::load::report::{LoadKind, Outcome, Report};
+use crate::load::report::{LoadKind, Outcome, PlanInfo, Report, Totals};
 
 /// The whole text.
 pub(super) fn render(report: &Report) -> String {
-    let mut out = Exposition(String::new());
+    let mut out = Exposition::default();
     if report.verdict.outcome == Outcome::Invalid {
         out.comment("INVALID", facts::verdict_sentence(Outcome::Invalid));
     }
@@ -28,34 +26,43 @@ pub(super) fn render(report: &Report) -> String {
     }
     traffic(&mut out, report);
     client_and_server(&mut out, report);
-    out.0
+    out.text()
 }
 
-fn about(out: &mut Exposition, report: &Report) {
-    let plan = &report.plan;
+/// What was run.
+pub(super) fn info(out: &mut Exposition, plan: &PlanInfo, version: &str) {
     let labels = [
-        ("version", report.version.as_str()),
+        ("version", version),
         ("scenario", &plan.scenario),
         ("url", &plan.url),
         ("load", facts::load_name(plan.load)),
         ("backend", &plan.backend),
     ];
-    out.family("info", "gauge", "What was run.");
-    out.sample("info", &labels, 1.0);
-    out.family("outcome", "gauge", "How the run ended: 1 for the outcome that it had.");
-    for outcome in facts::OUTCOMES {
-        let is_it = f64::from(u8::from(report.verdict.outcome == outcome));
-        out.sample("outcome", &[("outcome", facts::outcome_name(outcome))], is_it);
+    out.family("info", Kind::Gauge, "What was run.");
+    out.sample("", &labels, 1.0);
+}
+
+/// How it ended.
+pub(super) fn outcome(out: &mut Exposition, outcome: Outcome) {
+    out.family("outcome", Kind::Gauge, "How the run ended: 1 for the outcome that it had.");
+    for possible in facts::OUTCOMES {
+        let is_it = f64::from(u8::from(possible == outcome));
+        out.sample("", &[("outcome", facts::outcome_name(possible))], is_it);
     }
+}
+
+fn about(out: &mut Exposition, report: &Report) {
+    info(out, &report.plan, &report.version);
+    outcome(out, report.verdict.outcome);
     let started = report.started_unix_ms as f64 / 1e3;
     out.gauge("start_time_seconds", "When the run began, since 1970.", started);
     out.gauge("duration_seconds", "Seconds of the measurement.", report.measured_s);
-    let connections = f64::from(plan.connections);
+    let connections = f64::from(report.plan.connections);
     out.gauge("connections_planned", "Connections that were to be opened.", connections);
 }
 
-fn traffic(out: &mut Exposition, report: &Report) {
-    let totals = &report.totals;
+/// What only grows.
+pub(super) fn totals(out: &mut Exposition, totals: &Totals) {
     for (name, help, number) in [
         ("messages_sent_total", "Messages sent.", totals.messages_sent),
         ("messages_received_total", "Messages received.", totals.messages_received),
@@ -69,31 +76,41 @@ fn traffic(out: &mut Exposition, report: &Report) {
         ("pings_sent_total", "Pings sent.", totals.pings_sent),
         ("pongs_received_total", "Pongs received.", totals.pongs_received),
     ] {
-        out.family(name, "counter", help);
-        out.sample(name, &[], number as f64);
+        out.counter(name, help, number as f64);
     }
-    let peak = totals.connections_peak as f64;
+}
+
+/// Errors by their kind, and close frames by their code.
+pub(super) fn errors<'a>(
+    out: &mut Exposition,
+    errors: impl Iterator<Item = (&'a str, u64)>,
+    closes: impl Iterator<Item = (u16, u64)>,
+) {
+    let mut errors = errors.peekable();
+    if errors.peek().is_some() {
+        out.family("errors_total", Kind::Counter, "Errors by their kind.");
+    }
+    errors.for_each(|(error, count)| out.sample("", &[("error", error)], count as f64));
+    let mut closes = closes.peekable();
+    if closes.peek().is_some() {
+        out.family("closes_total", Kind::Counter, "Close frames of the server by their code.");
+    }
+    closes.for_each(|(code, count)| out.sample("", &[("code", &code.to_string())], count as f64));
+}
+
+fn traffic(out: &mut Exposition, report: &Report) {
+    totals(out, &report.totals);
+    let peak = report.totals.connections_peak as f64;
     out.gauge("connections_peak", "Connections open at a time, at most.", peak);
-    if !report.errors.is_empty() {
-        out.family("errors_total", "counter", "Errors by their kind.");
-        for error in &report.errors {
-            out.sample("errors_total", &[("error", &error.what)], error.count as f64);
-        }
-    }
-    if !report.closes.is_empty() {
-        out.family("closes_total", "counter", "Close frames of the server by their code.");
-        for close in &report.closes {
-            let code = close.code.to_string();
-            out.sample("closes_total", &[("code", &code)], close.count as f64);
-        }
-    }
+    let kinds = report.errors.iter().map(|error| (error.what.as_str(), error.count));
+    errors(out, kinds, report.closes.iter().map(|close| (close.code, close.count)));
     if let Some(fanout) = &report.fanout {
         out.gauge("reach_ratio", "Deliveries that came, of those due.", fanout.reach);
     }
     if !report.slo.is_empty() {
-        out.family("slo_met", "gauge", "Whether a limit was kept.");
+        out.family("slo_met", Kind::Gauge, "Whether a limit was kept.");
         for slo in &report.slo {
-            out.sample("slo_met", &[("slo", &slo.text)], f64::from(u8::from(slo.met)));
+            out.sample("", &[("slo", &slo.text)], f64::from(u8::from(slo.met)));
         }
     }
     let search = report.search.as_ref();
@@ -114,8 +131,7 @@ fn client_and_server(out: &mut Exposition, report: &Report) {
     }
     out.gauge("client_busy_ratio", "Busy share of the busiest thread.", check.busy_share);
     let help = "Processor time of this client.";
-    out.family("client_cpu_seconds_total", "counter", help);
-    out.sample("client_cpu_seconds_total", &[], check.cpu_s);
+    out.counter("client_cpu_seconds_total", help, check.cpu_s);
     let Some(server) = &report.server else { return };
     out.gauge("server_cpu_ratio", "Processors that the server kept busy.", server.cpu_share);
     let per_message = server.cpu_ns_per_message / 1e9;
@@ -127,55 +143,6 @@ fn client_and_server(out: &mut Exposition, report: &Report) {
         let help = "Memory of the server for each connection.";
         out.gauge("server_connection_memory_bytes", help, bytes);
     }
-}
-
-struct Exposition(String);
-
-impl Exposition {
-    fn comment(&mut self, word: &str, text: &str) {
-        let _ = writeln!(self.0, "# {word}: {text}");
-    }
-
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.0, "# HELP sockeye_load_{name} {help}");
-        let _ = writeln!(self.0, "# TYPE sockeye_load_{name} {kind}");
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: f64) {
-        self.family(name, "gauge", help);
-        self.sample(name, &[], value);
-    }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        let _ = write!(self.0, "sockeye_load_{name}");
-        if !labels.is_empty() {
-            let labels =
-                labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
-            let _ = write!(self.0, "{{{}}}", labels.collect::<Vec<_>>().join(","));
-        }
-        let _ = writeln!(self.0, " {value}");
-    }
-
-    /// Quantiles of distributions; their names are labels where they have any.
-    fn summary(&mut self, name: &str, help: &str, all: &[(&str, &Distribution)]) {
-        self.family(name, "summary", help);
-        for (phase, times) in all {
-            let labels: &[_] = if phase.is_empty() { &[] } else { &[("phase", *phase)] };
-            for quantile in ["0.5", "0.9", "0.99", "0.999", "0.9999", "1"] {
-                let share = quantile.parse().unwrap_or(1.0);
-                let labels = [labels, &[("quantile", quantile)]].concat();
-                self.sample(name, &labels, times.quantile_ns(share) as f64 / 1e9);
-            }
-            let sum = times.mean_ns() * times.count() as f64 / 1e9;
-            self.sample(&format!("{name}_sum"), labels, sum);
-            self.sample(&format!("{name}_count"), labels, times.count() as f64);
-        }
-    }
-}
-
-/// The value of a label, on one line.
-fn escaped(value: &str) -> String {
-    facts::printable(value).replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 #[cfg(test)]
@@ -224,8 +191,5 @@ mod tests {
         assert!(text.starts_with("# CAUTION: closed loop"), "{text}");
         let text = render(&samples::rich());
         assert!(text.contains("sockeye_load_response_seconds{quantile=\"0.99\"} 0.0"), "{text}");
-        assert_eq!(escaped("a\"b\\c"), "a\\\"b\\\\c");
-        // Never a second line.
-        assert_eq!(escaped("a\nb"), "a\\\\u{a}b");
     }
 }

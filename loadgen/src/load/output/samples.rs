@@ -444,5 +444,7 @@ pub(crate) fn live(report: &Report, windows: usize) -> Live<'_> {
         errors: &report.errors,
         closes: &report.closes,
         server: report.server.as_ref(),
+        open: series.last().map_or(0, |window| window.open),
+        tally: None,
     }
 }

@@ -64,6 +64,8 @@ fn screen(report: &Report, phase: Phase, (columns, rows): (u16, u16)) -> Vec<Str
         errors: &report.errors,
         closes: &report.closes,
         server: report.server.as_ref(),
+        open: 0,
+        tally: None,
     };
     let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
     terminal.draw(|frame| view::draw(frame, &live)).unwrap();
