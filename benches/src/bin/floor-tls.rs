@@ -3,8 +3,7 @@
 //! `send` for each read, and in between what rustls cannot be spared: each record is decrypted
 //! where it landed, and as many bytes as an echo has are encrypted from memory that is always the
 //! same. It is told how long the client's frames are and counts bytes. With `--unmask` it does what
-//! no server can be spared whose plaintext rustls lends: it copies that, passes over it and encrypts
-//! it.
+//! no server is spared whose plaintext rustls lends: it copies that, passes over it, encrypts it.
 
 use std::collections::VecDeque;
 use std::error::Error;

@@ -101,7 +101,8 @@ impl Connection {
 
     /// [`receive`](Self::receive) for a message of at most 125 bytes that came whole, in one frame:
     /// most of what most applications get. `None`: the input begins with something else, which is
-    /// for [`receive_any`](Self::receive_any). In a loop of its own it leaves the compiler less to keep in mind.
+    /// for [`receive_any`](Self::receive_any). In a loop of its own it leaves the compiler less to
+    /// keep in mind.
     ///
     /// # Errors
     /// As `receive`.

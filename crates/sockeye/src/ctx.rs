@@ -9,15 +9,12 @@ use std::sync::atomic::AtomicBool;
 use sockeye_codec::{CloseCode, Message, PreparedMessage, encode};
 use sockeye_driver::{ConnId, Tx};
 
-use crate::compress::Compressing;
-use crate::config::Config;
 use crate::deliveries::Deliveries;
 use crate::error::{Refused, Sent};
 use crate::handler::Handler;
-use crate::mailbox::{Batch, ConnectionId, Handle, Remote};
+use crate::mailbox::{ConnectionId, Handle, Remote};
 use crate::session::{Cause, Cork, Link, flag};
-use crate::stats::Stats;
-use crate::topics::Topics;
+use crate::shard::Core;
 
 /// A payload from this size on leaves without being copied behind the other bytes of the turn.
 pub(crate) const WRITE_THROUGH_BYTES: usize = 16 << 10;
@@ -25,130 +22,10 @@ pub(crate) const WRITE_THROUGH_BYTES: usize = 16 << 10;
 const CORK_BYTES: usize = 64 << 10;
 /// A message up to this size has a header of two bytes, and is sent without detours.
 const SHORT_BYTES_MAX: usize = 125;
-/// The scratch space of a larger frame is not kept.
-const FRAME_BYTES_KEPT: usize = 1 << 20;
 pub(crate) const BACKLOG_REASON: &str = "reads too slowly";
 
 /// How something is written down for a connection.
 type WriteDown = fn(&mut Deliveries, ConnId, &[u8]) -> Result<(), Refused>;
-
-/// What a shard has besides its handler and its connections.
-#[derive(Debug)]
-pub(crate) struct Core {
-    pub(crate) config: Arc<Config>,
-    pub(crate) handle: Handle,
-    pub(crate) shard: u16,
-    pub(crate) topics: Topics,
-    pub(crate) deliveries: Deliveries,
-    /// What this turn published, for the other shards.
-    pub(crate) outgoing: Batch,
-    /// Bytes of that, with what had to be posted earlier in the turn.
-    pub(crate) outgoing_bytes: usize,
-    pub(crate) stats: Stats,
-    pub(crate) compressing: Compressing,
-    /// Where one frame is put together.
-    frame: Vec<u8>,
-}
-
-impl Core {
-    pub(crate) fn new(config: Arc<Config>, handle: Handle, shard: u16) -> Self {
-        let deliveries = Deliveries::new(config.publish_bytes_per_turn_max);
-        let compressing = Compressing::new(&config);
-        Self {
-            config,
-            handle,
-            shard,
-            topics: Topics::default(),
-            deliveries,
-            outgoing: Batch::default(),
-            outgoing_bytes: 0,
-            stats: Stats::default(),
-            compressing,
-            frame: Vec::new(),
-        }
-    }
-
-    fn check_topic(&self, topic: &str) -> Result<(), Refused> {
-        if self.config.is_topic(topic) { Ok(()) } else { Err(Refused::TopicName) }
-    }
-
-    fn publish(
-        &mut self,
-        topic: &str,
-        message: Message<'_>,
-        except: Option<ConnId>,
-    ) -> Result<(), Refused> {
-        self.check_topic(topic)?;
-        let alone = self.handle.shards.len() == 1;
-        if alone && self.topics.find(topic).is_none() {
-            return Ok(());
-        }
-        self.frame.clear();
-        encode::message(&mut self.frame, message, None);
-        if !alone {
-            // All or nothing: what there is no room for here does not go to other shards either.
-            let bytes = self.outgoing_bytes + self.frame.len();
-            let fits = bytes <= self.config.publish_bytes_per_turn_max;
-            if !fits || !self.deliveries.has_room(self.frame.len()) {
-                return Err(Refused::Publications);
-            }
-            self.outgoing_bytes = bytes;
-            self.outgoing.push(topic, &self.frame);
-        }
-        self.publish_here(topic, except)
-    }
-
-    fn publish_here(&mut self, topic: &str, except: Option<ConnId>) -> Result<(), Refused> {
-        match self.topics.find(topic) {
-            Some(topic) => self.deliveries.publish(topic, except, &self.frame),
-            None => Ok(()),
-        }
-    }
-
-    /// What another shard or thread published.
-    pub(crate) fn publish_frame(&mut self, topic: &str, frame: &[u8]) -> Result<(), Refused> {
-        self.frame.clear();
-        self.frame.extend_from_slice(frame);
-        self.publish_here(topic, None)
-    }
-
-    pub(crate) fn send_frame(&mut self, id: ConnId, frame: &[u8]) -> Result<(), Refused> {
-        self.deliveries.send_to(id, frame)
-    }
-
-    fn send_to(&mut self, to: ConnectionId, message: Message<'_>) -> Result<(), Refused> {
-        if to.shard != self.shard {
-            // What was published before goes before.
-            self.post_outgoing();
-            return self.handle.send_to(to, message);
-        }
-        self.frame.clear();
-        encode::message(&mut self.frame, message, None);
-        self.deliveries.send_to(to.id, &self.frame)
-    }
-
-    /// Whether something that was published or sent in this turn may be for this connection.
-    #[inline]
-    pub(crate) fn has_deliveries_for(&self, link: &Link) -> bool {
-        !self.deliveries.is_empty()
-            && (link.is(flag::HAS_SUBSCRIBED) || self.deliveries.has_targeted())
-    }
-
-    /// After a turn: one large message must not be held for ever.
-    pub(crate) fn trim(&mut self) {
-        if self.frame.capacity() > FRAME_BYTES_KEPT {
-            self.frame = Vec::new();
-        }
-    }
-
-    /// A connection goes away: its topics are told.
-    pub(crate) fn forget(&mut self, id: ConnId) {
-        while let Some(topic) = self.topics.any_of(id) {
-            self.deliveries.settle(topic, &self.topics);
-            self.topics.unsubscribe(topic, id);
-        }
-    }
-}
 
 /// One connection, in a callback. Everything that is sent while the callback lasts leaves in one
 /// send when its input is used up; nothing here waits, and nothing calls back.

@@ -12,9 +12,10 @@ use sockeye_codec::{
 use sockeye_driver::{ConnId, Tx};
 
 use crate::compress::Aside;
-use crate::ctx::{Core, Ctx};
+use crate::ctx::Ctx;
 use crate::error::Closed;
 use crate::handler::Handler;
+use crate::shard::Core;
 use crate::timers::Tick;
 
 /// Where a connection is in its life.

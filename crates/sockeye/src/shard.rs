@@ -16,7 +16,7 @@ use sockeye_driver::{Close, ConnId, SideTable, Sink, Tx};
 
 use crate::compress;
 use crate::config::Config;
-use crate::ctx::{BACKLOG_REASON, Core, ShardCtx, WRITE_THROUGH_BYTES};
+use crate::ctx::{BACKLOG_REASON, ShardCtx, WRITE_THROUGH_BYTES};
 use crate::error::Closed;
 use crate::handler::Handler;
 use crate::mailbox::{Handle, Mail, Mailbox};
@@ -27,9 +27,11 @@ use crate::upgrade::{self, Progress};
 
 #[cfg(feature = "sim")]
 mod census;
+mod core;
 mod deadlines;
 mod outward;
 
+pub(crate) use self::core::Core;
 use deadlines::Times;
 
 /// A driver and the engine on top of it.

@@ -8,9 +8,9 @@ use sockeye_codec::handshake::{self, HandshakeError, HeadBuffer, HeaderLines, Re
 use sockeye_driver::TlsInfo;
 
 use crate::compress::Aside;
-use crate::ctx::Core;
 use crate::handler::{Handler, Request, Upgrade, Verdict};
 use crate::session::{Session, log_panic};
+use crate::shard::Core;
 
 /// What became of the bytes.
 pub(crate) enum Progress<S> {

@@ -9,8 +9,8 @@ use sockeye_codec::CloseCode;
 use sockeye_driver::{ConnId, SideTable, Tx};
 
 use super::Engine;
+use super::core::Core;
 use crate::compress::Compressing;
-use crate::ctx::Core;
 use crate::deliveries::{Deliver, Piece};
 use crate::error::Refused;
 use crate::handler::Handler;
