@@ -2,6 +2,8 @@
 
 #[path = "load/peers.rs"]
 mod peers;
+#[path = "load/presets.rs"]
+mod presets;
 #[allow(dead_code, reason = "other tests need other parts of it")]
 #[path = "serve/process.rs"]
 mod process;
