@@ -1,5 +1,7 @@
 //! `sockeye load`, from outside: what it reports, of servers of all kinds.
 
+#[path = "load/inside.rs"]
+mod inside;
 #[path = "load/peers.rs"]
 mod peers;
 #[path = "load/presets.rs"]

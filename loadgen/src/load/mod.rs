@@ -1,5 +1,6 @@
 //! `sockeye load`: honest load on any WebSocket server.
 
+mod answers;
 mod client;
 mod clock;
 mod command;
@@ -10,6 +11,8 @@ pub(crate) mod example;
 mod failure;
 mod fleet;
 mod flights;
+mod inside;
+mod json;
 mod judge;
 mod machine;
 mod options;
@@ -19,8 +22,10 @@ mod payload;
 mod plan;
 mod preflight;
 mod proxy;
+mod push_time;
 mod record;
 pub(crate) mod report;
+mod rfc3339;
 mod run;
 mod script;
 mod scripted;

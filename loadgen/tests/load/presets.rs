@@ -6,8 +6,9 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use tungstenite::Message;
 
-use crate::peers::start_node;
+use crate::peers::{Peer as _, Tungstenite, start_node};
 use crate::process::{PATIENCE, Process};
 
 /// Runs a file. Returns the report.
@@ -85,4 +86,35 @@ fn socket_io_is_followed_as_its_preset_says() {
     stream.read_to_string(&mut answer).expect("an answer");
     let beats = answer.rsplit(' ').next().and_then(|beats| beats.parse::<u64>().ok());
     assert!(beats.is_some_and(|beats| beats >= 5), "{answer}");
+}
+
+#[test]
+fn a_server_may_speak_first() {
+    let server = Tungstenite::serving(|mut server| {
+        let greeted = server.send(Message::text("welcome"));
+        let mut is_open = greeted.is_ok();
+        while is_open {
+            is_open = server.read().is_ok_and(|message| server.send(message).is_ok());
+        }
+    });
+    let text = r#"
+name = "greeted"
+
+[[step]]
+expect_exact = "welcome"
+
+[[step]]
+send = "hello"
+
+[[step]]
+expect_exact = "hello"
+measure = "hello"
+
+[[step]]
+think = "1h"
+"#;
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("load-greeted.toml");
+    fs::write(&path, text).expect("a file");
+    let report = clean(&format!("ws://{}/", server.address()), &path);
+    assert_eq!(count(&report, "hello"), 5, "each says it once, while it is measured");
 }

@@ -90,6 +90,16 @@ fn traffic(out: &mut Exposition, report: &Report) {
     if let Some(fanout) = &report.fanout {
         out.gauge("reach_ratio", "Deliveries that came, of those due.", fanout.reach);
     }
+    if let Some(times) = &report.push_times {
+        let clock = facts::clock_name(report).unwrap_or_default();
+        out.family("clock_offset_seconds", "gauge", "Our clock less that of pushed messages.");
+        out.sample("clock_offset_seconds", &[("clock", clock)], times.offset_ns as f64 / 1e9);
+        out.family("pushed_total", "counter", "Pushed messages by the time inside them.");
+        let counts = [("good", times.timed), ("none", times.untimed), ("future", times.future)];
+        for (time, count) in counts {
+            out.sample("pushed_total", &[("time", time)], count as f64);
+        }
+    }
     if !report.slo.is_empty() {
         out.family("slo_met", "gauge", "Whether a limit was kept.");
         for slo in &report.slo {
