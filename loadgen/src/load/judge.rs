@@ -216,6 +216,30 @@ fn doubts(report: &Report) -> Vec<String> {
     doubts
 }
 
+/// An hour: all that is older looks the same.
+const AGE_NS_MAX: u64 = 3600 * NS_PER_S;
+
+/// Why the times inside messages are of no use.
+fn useless_times(report: &Report) -> Option<String> {
+    let PushTimes { pointer, timed, untimed, future, .. } = report.push_times.as_ref()?;
+    let ages = report.latency.response.as_ref();
+    if *timed == 0 && *untimed > *future {
+        return Some(format!("messages have no time at {pointer}: check --push-time"));
+    }
+    if *timed == 0 && *future > 0 {
+        return Some(format!(
+            "all messages come from the future by their time at {pointer}: check its unit, or use \
+             --push-clock estimate"
+        ));
+    }
+    let are_old = ages.is_some_and(|ages| ages.quantile_ns(0.5) >= AGE_NS_MAX);
+    are_old.then(|| {
+        format!(
+            "most messages are an hour old by their time at {pointer}, or older: check its unit"
+        )
+    })
+}
+
 /// What went wrong.
 fn failures(report: &Report) -> Vec<String> {
     let (totals, mut failures) = (&report.totals, Vec::new());
@@ -231,6 +255,7 @@ fn failures(report: &Report) -> Vec<String> {
     if let Some(worst) = report.errors.first() {
         failures.push(format!("most often ({}): {}", units::count(worst.count), worst.what));
     }
+    failures.extend(useless_times(report));
     let expects = match report.plan.scenario.as_str() {
         "idle" => false,
         _ => report.measured_s > 0.0,

@@ -330,6 +330,13 @@ fn a_date_is_a_time_too() {
     assert!(number(&report, "/push_times/timed") > 0.0, "{}", report["push_times"]);
 }
 
+/// The run has failed, and says why.
+fn assert_useless(report: &Value, code: i32, why: &str) {
+    assert!(matches!(code, 1 | 4), "{code}");
+    let reasons = report["verdict"]["reasons"].to_string();
+    assert!(reasons.contains(why), "{reasons}");
+}
+
 #[test]
 fn another_machines_clock_is_estimated() {
     const HOUR_NS: u64 = 3_600_000_000_000;
@@ -338,11 +345,21 @@ fn another_machines_clock_is_estimated() {
     });
     let url = format!("ws://{}/", server.address());
     let run = "--scenario push --connections 3 --duration 300ms --push-time /t:ns";
-    let (report, _) = load(&url, run, None);
+    let (report, code) = load(&url, run, None);
     let times = &report["push_times"];
     assert_eq!(number(times, "/timed"), 0.0, "{times}");
+    assert_useless(&report, code, "come from the future");
     assert_eq!(number(times, "/future"), total(&report, "messages_received"), "{times}");
     assert!(report["latency"].get("response").is_none());
+    // Read in the wrong unit times are long ago,
+    let ago = Tungstenite::serving(|mut server| {
+        push(&mut server, |now_ns| format!(r#"{{"t":{}}}"#, now_ns / 1_000_000));
+    });
+    let (report, code) = load(&format!("ws://{}/", ago.address()), run, None);
+    assert_useless(&report, code, "are an hour old");
+    // or no times at all.
+    let (report, code) = load(&url, &run.replace("/t:ns", "/t:s"), None);
+    assert_useless(&report, code, "no time at /t:s");
 
     let (report, _) = load(&url, &format!("{run} --warm-up 1s --push-clock estimate"), None);
     let times = &report["push_times"];
