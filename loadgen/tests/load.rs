@@ -1,7 +1,11 @@
 //! `sockeye load`, from outside: what it reports, of servers of all kinds.
 
+#[path = "load/inside.rs"]
+mod inside;
 #[path = "load/peers.rs"]
 mod peers;
+#[path = "load/presets.rs"]
+mod presets;
 #[allow(dead_code, reason = "other tests need other parts of it")]
 #[path = "serve/process.rs"]
 mod process;

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod fuzz;
+pub mod node;
 #[allow(dead_code, reason = "the codec's own tests use the other part")]
 #[path = "../../crates/sockeye-codec/src/tests/oracle.rs"]
 mod oracle;

@@ -54,6 +54,12 @@ pub(crate) fn invalid<'a>(mut sides: impl Iterator<Item = &'a Side>) -> Option<S
 /// Refuses what would compare different things.
 pub(crate) fn check_alike(baseline: &Side, candidate: &Side) -> Result<(), String> {
     let first = &baseline.reports[0].plan;
+    let told_by = |report: &Report| match (&report.plan.answer_id, &report.push_times) {
+        (Some(id), _) => format!("of answers told by {id}"),
+        (None, Some(times)) if times.estimated => format!("from {}, estimated", times.pointer),
+        (None, Some(times)) => format!("from {}", times.pointer),
+        (None, None) => "of the order of messages".to_owned(),
+    };
     for report in baseline.reports.iter().chain(&candidate.reports) {
         let plan = &report.plan;
         let rates = [first, plan].map(|plan| format!("{:?}", (plan.load, &plan.stages)));
@@ -61,6 +67,7 @@ pub(crate) fn check_alike(baseline: &Side, candidate: &Side) -> Result<(), Strin
             ("scenario", first.scenario.clone(), plan.scenario.clone()),
             ("payload", first.payload.clone(), plan.payload.clone()),
             ("connections", first.connections.to_string(), plan.connections.to_string()),
+            ("times", told_by(&baseline.reports[0]), told_by(report)),
         ];
         let different = pairs.iter().find(|(_, ours, theirs)| ours != theirs);
         let what = match different {
@@ -111,10 +118,14 @@ mod tests {
     fn different_things_are_refused() {
         let baseline = side(report(100.0, &[1_000]));
         assert_eq!(check_alike(&baseline, &baseline), Ok(()));
-        let spoil: [(Spoil, &str); 4] = [
+        let spoil: [(Spoil, &str); 5] = [
             (|report| report.plan.scenario = "push".into(), "scenario echo and push"),
             (|report| report.plan.payload = "1 kB".into(), "payload 32 B and 1 kB"),
             (|report| report.plan.connections = 9, "connections 10 and 9"),
+            (
+                |report| report.plan.answer_id = Some("/id".into()),
+                "times of the order of messages and of answers told by /id",
+            ),
             (|report| report.plan.stages[0].to_per_s = 101.0, "other rates"),
         ];
         for (spoil, what) in spoil {

@@ -1,10 +1,13 @@
 //! One connection of the load: from the handshake to its end, what it sends and what it gets.
 
 mod incoming;
+mod named;
 mod outgoing;
 mod script;
+mod timed;
 mod upgrade;
 
+use std::iter;
 use std::mem;
 use std::sync::Arc;
 
@@ -12,12 +15,14 @@ use sockeye_codec::deflate::{Compressor, Deflate, Inflater};
 use sockeye_codec::handshake::ClientHandshake;
 use sockeye_codec::{CloseCode, Codec, Connection, Event};
 
+use super::answers::Answers;
 use super::clock::Clock;
 use super::failure::Failure;
 use super::flights::{Flight, Flights};
 use super::payload::{Generator, Payload};
 use super::plan::Plan;
 use super::proxy::ProxyAnswer;
+use super::push_time::SenderClock;
 use super::record::Record;
 use super::report::LoadKind;
 use super::script::Moment;
@@ -59,6 +64,8 @@ pub(crate) struct Hands {
     pub(crate) generator: Generator,
     /// What the wall clock is ahead of the monotonic one.
     pub(crate) unix_ahead_ns: u64,
+    /// Of whom pushed messages say when they were made.
+    pub(crate) sender_clock: Arc<SenderClock>,
     /// The message that is being made.
     pub(crate) message: Vec<u8>,
     pub(crate) compressor: Option<Compressor>,
@@ -90,6 +97,8 @@ pub(crate) struct Extra {
     heard: Vec<u64>,
     ping_sent_ns: Option<u64>,
     scripted: Option<Box<Scripted>>,
+    /// Where answers are told by what is in them.
+    answers: Option<Box<Answers>>,
 }
 
 impl Extra {
@@ -97,6 +106,7 @@ impl Extra {
         self.tls.is_some()
             || self.deflate.is_some()
             || self.scripted.is_some()
+            || self.answers.is_some()
             || !self.heard.is_empty()
     }
 }
@@ -150,7 +160,13 @@ impl Client {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.flights.len()
+        let named = self.extra.as_ref().and_then(|extra| extra.answers.as_ref());
+        self.flights.len() + named.map_or(0, |answers| answers.len())
+    }
+
+    /// Those that are told by what is in them.
+    fn answers(&mut self) -> &mut Answers {
+        self.extra.get_or_insert_default().answers.get_or_insert_default()
     }
 
     /// Something is under way that is no message: the connection itself, in a storm.
@@ -370,7 +386,9 @@ impl Client {
 
     /// What will not be answered any more: counted as such, with the time that it has waited.
     pub(crate) fn give_up(&mut self, plan: &Plan, record: &mut Record, now_ns: u64) {
-        while let Some(flight) = self.flights.pop() {
+        let named = self.extra.as_mut().and_then(|extra| extra.answers.as_mut());
+        let named = named.into_iter().flat_map(|answers| answers.drain());
+        for flight in iter::from_fn(|| self.flights.pop()).chain(named) {
             if !self.is_slow {
                 record.unanswered(&flight, plan.load == LoadKind::Open, now_ns);
             }

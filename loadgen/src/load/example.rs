@@ -37,6 +37,7 @@ pub(crate) fn report(rate_per_s: f64, times_ns: &[u64]) -> Report {
         classes: Vec::new(),
         phases: Phases::default(),
         fanout: None,
+        push_times: None,
         slow: None,
         tls: None,
         compression: None,

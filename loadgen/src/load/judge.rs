@@ -8,7 +8,7 @@ use super::plan::{Plan, Scenario};
 use super::record::Spread;
 use super::report::{
     Class, ClientCheck, CloseCount, Compression, Fanout, Latency, LoadKind, Outcome, Phases,
-    Report, SCHEMA_VERSION, SlowConsumers, Verdict,
+    PushTimes, Report, SCHEMA_VERSION, SlowConsumers, Verdict,
 };
 use super::run::{Measured, Setup};
 use super::slo::Slo;
@@ -45,6 +45,13 @@ pub(crate) fn report(setup: &Setup, measured: Measured, slo: &[Slo], is_cut_shor
         received_plain_bytes: record.totals.bytes_received,
         received_wire_bytes: record.received_wire_bytes,
     });
+    let times = measured.push_times;
+    let push_times = times.map(|times| PushTimes {
+        timed: record.response.count(),
+        untimed: record.untimed,
+        future: record.future,
+        ..times
+    });
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
         version: env!("CARGO_PKG_VERSION").into(),
@@ -75,6 +82,7 @@ pub(crate) fn report(setup: &Setup, measured: Measured, slo: &[Slo], is_cut_shor
             first_message: record.first_message.if_any(),
         },
         fanout,
+        push_times,
         slow,
         tls: measured.tls,
         compression,
@@ -132,6 +140,7 @@ fn fanout(plan: &Plan, record: &super::record::Record) -> Fanout {
         }
     }
     let due = published * subscribers;
+    let has_sequence = plan.push_time.is_none();
     Fanout {
         publishers: plan.publishers as u32,
         subscribers: subscribers as u32,
@@ -139,9 +148,9 @@ fn fanout(plan: &Plan, record: &super::record::Record) -> Fanout {
         delivered,
         reach: if due > 0 { delivered as f64 / due as f64 } else { 0.0 },
         skew: skew.if_any(),
-        gaps: record.deliveries.gaps,
-        duplicates: record.deliveries.duplicates,
-        reordered: record.deliveries.reordered,
+        gaps: has_sequence.then_some(record.deliveries.gaps),
+        duplicates: has_sequence.then_some(record.deliveries.duplicates),
+        reordered: has_sequence.then_some(record.deliveries.reordered),
     }
 }
 
@@ -207,6 +216,30 @@ fn doubts(report: &Report) -> Vec<String> {
     doubts
 }
 
+/// An hour: all that is older looks the same.
+const AGE_NS_MAX: u64 = 3600 * NS_PER_S;
+
+/// Why the times inside messages are of no use.
+fn useless_times(report: &Report) -> Option<String> {
+    let PushTimes { pointer, timed, untimed, future, .. } = report.push_times.as_ref()?;
+    let ages = report.latency.response.as_ref();
+    if *timed == 0 && *untimed > *future {
+        return Some(format!("messages have no time at {pointer}: check --push-time"));
+    }
+    if *timed == 0 && *future > 0 {
+        return Some(format!(
+            "all messages come from the future by their time at {pointer}: check its unit, or use \
+             --push-clock estimate"
+        ));
+    }
+    let are_old = ages.is_some_and(|ages| ages.quantile_ns(0.5) >= AGE_NS_MAX);
+    are_old.then(|| {
+        format!(
+            "most messages are an hour old by their time at {pointer}, or older: check its unit"
+        )
+    })
+}
+
 /// What went wrong.
 fn failures(report: &Report) -> Vec<String> {
     let (totals, mut failures) = (&report.totals, Vec::new());
@@ -217,11 +250,12 @@ fn failures(report: &Report) -> Vec<String> {
     };
     count(totals.connections_failed, "connections were not opened");
     count(totals.connections_lost, "connections were lost");
-    count(totals.mismatches, "answers were not what was sent");
+    count(totals.mismatches, "answers were not what they must be");
     count(totals.unanswered, "messages were not answered");
     if let Some(worst) = report.errors.first() {
         failures.push(format!("most often ({}): {}", units::count(worst.count), worst.what));
     }
+    failures.extend(useless_times(report));
     let expects = match report.plan.scenario.as_str() {
         "idle" => false,
         _ => report.measured_s > 0.0,

@@ -1,5 +1,6 @@
 //! `sockeye load`: honest load on any WebSocket server.
 
+mod answers;
 mod buckets;
 mod client;
 mod clock;
@@ -11,6 +12,8 @@ pub(crate) mod example;
 mod failure;
 mod fleet;
 mod flights;
+mod inside;
+mod json;
 mod judge;
 mod machine;
 mod options;
@@ -20,8 +23,10 @@ mod payload;
 mod plan;
 mod preflight;
 mod proxy;
+mod push_time;
 mod record;
 pub(crate) mod report;
+mod rfc3339;
 mod run;
 mod script;
 mod scripted;

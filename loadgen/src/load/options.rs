@@ -11,6 +11,7 @@ use sockeye_codec::handshake::{ClientRequest, WsUrl};
 
 use super::clock::NS_PER_S;
 use super::connector::{ConnectorOptions, Sources};
+use super::inside::InsideOptions;
 use super::pace::Arrivals;
 use super::payload::{Payload, PayloadOptions};
 use super::plan::{Plan, Scenario, Slow};
@@ -67,6 +68,8 @@ pub(crate) struct LoadOptions {
     pub(crate) rate: RateOptions,
     #[command(flatten)]
     pub(crate) payload: PayloadOptions,
+    #[command(flatten)]
+    pub(crate) inside: InsideOptions,
     #[command(flatten)]
     pub(crate) connecting: ConnectingOptions,
     #[command(flatten)]
@@ -221,13 +224,14 @@ impl LoadOptions {
     /// All that a run against this URL needs.
     pub(crate) fn setup(&self, url: &str) -> Result<Setup, String> {
         let target = Target::resolve(url, &self.target)?;
-        let plan = self.plan(target.url())?;
+        let plan = self.plan(&target)?;
         let ports = Limits::read().ports_per_source();
         let sources =
             Sources::choose(&self.sockets, target.place(), plan.connections as u64, ports)?;
         let is_secure = target.url().is_secure();
         let tls = is_secure.then(|| ClientTls::new(&self.tls, target.url().host())).transpose()?;
         let payload = self.payload.payload()?;
+        self.inside.check(&payload, &plan)?;
         Ok(Setup {
             info: self.info(url, &plan, &payload),
             plan: Arc::new(plan),
@@ -267,13 +271,15 @@ impl LoadOptions {
                 }
             },
             verify: plan.verify,
+            answer_id: plan.answer_id.as_ref().map(ToString::to_string),
             backend: backend.into(),
             seed: plan.seed,
         }
     }
 
-    /// What is to be done to the server at this URL.
-    fn plan(&self, url: &WsUrl) -> Result<Plan, String> {
+    /// What is to be done to this server.
+    fn plan(&self, target: &Target) -> Result<Plan, String> {
+        let url = target.url();
         let rate = &self.rate;
         let script = self.file.as_ref().map(|path| Script::load(path)).transpose()?;
         let scenario = if script.is_some() { Scenario::File } else { self.scenario };
@@ -288,7 +294,10 @@ impl LoadOptions {
             if scenario == Scenario::Fanout { publishers + subscribers } else { subscribers };
         let default_slow = Slow { share: 0.05, bytes_per_s: 10_000 };
         let slow = rate.slow.or((scenario == Scenario::Slow).then_some(default_slow));
-        let idle_ping = (scenario == Scenario::Idle).then_some(10 * NS_PER_S);
+        let inside = &self.inside;
+        let is_same_clock = inside.is_same_clock(scenario, target);
+        let pings = scenario == Scenario::Idle || !is_same_clock;
+        let default_ping = pings.then_some(10 * NS_PER_S);
         Ok(Plan {
             scenario,
             load,
@@ -312,8 +321,11 @@ impl LoadOptions {
             reconnects: self.connecting.reconnect,
             publishers,
             slow,
-            ping_every_ns: rate.ping_every.or(idle_ping).filter(|every_ns| *every_ns > 0),
+            ping_every_ns: rate.ping_every.or(default_ping).filter(|every_ns| *every_ns > 0),
             verify: !self.client.no_verify,
+            answer_id: inside.answer_id.clone(),
+            push_time: inside.push_time.clone(),
+            is_same_clock,
             spin: !self.client.no_spin,
             seed: self.client.seed,
             request: self.request.request(url, script.as_ref())?,

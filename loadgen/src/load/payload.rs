@@ -13,6 +13,7 @@ mod template;
 mod tests;
 
 use std::num::NonZeroUsize;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -22,6 +23,9 @@ pub(crate) use options::PayloadOptions;
 pub(crate) use recorded::Recorded;
 pub(crate) use size::Size;
 pub(crate) use template::{LineOrder, Lines, Names, Template};
+
+/// Messages of a template that are looked at before a run.
+const PREVIEWS: u64 = 8;
 
 /// The type of a data message (RFC 6455 section 5.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +142,31 @@ impl Payload {
     /// Most bytes of payload in a frame; `None`: a message is one frame.
     pub(crate) const fn fragment_bytes(&self) -> Option<NonZeroUsize> {
         self.fragment_bytes
+    }
+
+    /// Shows what will be sent: every message of a file, and some of a template. What is filling
+    /// is not shown.
+    pub(crate) fn preview(
+        &self,
+        mut look: impl FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let template = match &self.content {
+            Content::Sized(_) => return Ok(()),
+            Content::Recorded(recorded) => return recorded.iter().try_for_each(look),
+            Content::Template(template) => template,
+        };
+        if let Some(lines) = template.as_lines() {
+            return lines.iter().try_for_each(look);
+        }
+        let mut generator = Generator::new(1, 0, 1);
+        let now_unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_unix_ms = now_unix.as_millis() as u64;
+        (0..PREVIEWS).try_for_each(|sequence| {
+            let mut message = Vec::new();
+            let values = Values { sequence, now_unix_ms, ..Values::default() };
+            template.render(&values, &mut generator, &mut message);
+            look(&message)
+        })
     }
 
     /// Appends the payload of the next message, and says what it is. What is text is UTF-8.

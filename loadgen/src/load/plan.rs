@@ -6,8 +6,10 @@ use clap::ValueEnum;
 use sockeye_codec::deflate::DeflateConfig;
 use sockeye_codec::handshake::ClientRequest;
 
+use super::answers::AnswerId;
 use super::clock::NS_PER_S;
 use super::pace::Arrivals;
+use super::push_time::PushTime;
 use super::report::{LoadKind, Stage};
 use super::script::Script;
 
@@ -100,6 +102,12 @@ pub(crate) struct Plan {
     pub(crate) slow: Option<Slow>,
     pub(crate) ping_every_ns: Option<u64>,
     pub(crate) verify: bool,
+    /// What tells whose answer is whose; `None`: their order.
+    pub(crate) answer_id: Option<AnswerId>,
+    /// Where pushed messages say when they were made,
+    pub(crate) push_time: Option<PushTime>,
+    /// and whether by a clock that is taken as ours.
+    pub(crate) is_same_clock: bool,
     pub(crate) spin: bool,
     pub(crate) seed: u64,
     pub(crate) request: ClientRequest,
@@ -178,6 +186,9 @@ pub(crate) mod tests {
             slow: None,
             ping_every_ns: None,
             verify: true,
+            answer_id: None,
+            push_time: None,
+            is_same_clock: true,
             spin: true,
             seed: 1,
             request: ClientRequest::new("localhost", "/"),

@@ -111,6 +111,10 @@ pub(crate) struct Record {
     pub(crate) queued_max: u64,
     /// Messages of the measurement that were due, and for which there was no time.
     pub(crate) missed: u64,
+    /// Pushed messages that do not say when they were made, where they should,
+    pub(crate) untimed: u64,
+    /// or say that they will be.
+    pub(crate) future: u64,
     pub(crate) sent_wire_bytes: u64,
     pub(crate) received_wire_bytes: u64,
 }
@@ -172,10 +176,16 @@ impl Record {
     /// A message came that is nobody's answer. `due_ns`: what its stamp says, if it has one.
     #[inline]
     pub(crate) fn pushed(&mut self, due_ns: Option<u64>, len: usize, now_ns: u64, is_slow: bool) {
-        self.part.received += 1;
         let response_ns = due_ns.map(|due_ns| now_ns.saturating_sub(due_ns));
+        self.came(due_ns.unwrap_or(now_ns), response_ns, len, is_slow);
+    }
+
+    /// The same. It counts if `at_ns` is measured.
+    #[inline]
+    pub(crate) fn came(&mut self, at_ns: u64, response_ns: Option<u64>, len: usize, is_slow: bool) {
+        self.part.received += 1;
         if is_slow {
-            if self.measures(due_ns.unwrap_or(now_ns)) {
+            if self.measures(at_ns) {
                 self.slow_received += 1;
                 response_ns.into_iter().for_each(|ns| self.slow.record(ns));
             }
@@ -185,11 +195,28 @@ impl Record {
         if let Some(tally) = &mut self.tally {
             tally.received(len, response_ns, None);
         }
-        if self.measures(due_ns.unwrap_or(now_ns)) {
+        if self.measures(at_ns) {
             self.totals.messages_received += 1;
             self.totals.bytes_received += len as u64;
             response_ns.into_iter().for_each(|ns| self.response.record(ns));
         }
+    }
+
+    /// A message came that nobody has asked for, beside answers.
+    pub(crate) fn unasked(&mut self, len: usize, now_ns: u64, is_slow: bool) {
+        if !is_slow {
+            self.tally.iter_mut().for_each(|tally| tally.totals.pushed += 1);
+            self.totals.pushed += u64::from(self.measures(now_ns));
+        }
+        self.pushed(None, len, now_ns, is_slow);
+    }
+
+    /// A message came that must not have come.
+    #[cold]
+    pub(crate) fn wrong(&mut self, what: &'static str, len: usize, now_ns: u64, is_slow: bool) {
+        self.pushed(None, len, now_ns, is_slow);
+        self.totals.mismatches += 1;
+        self.error(what, now_ns);
     }
 
     /// A message of a script came.
@@ -325,6 +352,8 @@ impl Record {
         self.slow_closed += other.slow_closed;
         self.queued_max = self.queued_max.max(other.queued_max);
         self.missed += other.missed;
+        self.untimed += other.untimed;
+        self.future += other.future;
         self.sent_wire_bytes += other.sent_wire_bytes;
         self.received_wire_bytes += other.received_wire_bytes;
         add_errors(&mut self.errors, other.errors);

@@ -35,6 +35,10 @@ pub(crate) struct Report {
     /// What subscribers got of what publishers sent (`fanout`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) fanout: Option<Fanout>,
+    /// Where pushed messages say when they were made (`--push-time`): `latency.response` is from
+    /// then to their arrival.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) push_times: Option<PushTimes>,
     /// Where some consumers are slow (`slow`): the others' response time stands in `latency`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) slow: Option<SlowConsumers>,
@@ -93,6 +97,10 @@ pub(crate) struct PlanInfo {
     /// What a message is, in words: `32 B`, `lognormal, median 200 B`.
     pub(crate) payload: String,
     pub(crate) verify: bool,
+    /// Where the value stands that tells whose answer is whose (`--answer-id`); without it their
+    /// order does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) answer_id: Option<String>,
     pub(crate) backend: String,
     pub(crate) seed: u64,
 }
@@ -151,6 +159,10 @@ pub(crate) enum Outcome {
 pub(crate) struct Totals {
     pub(crate) messages_sent: u64,
     pub(crate) messages_received: u64,
+    /// Those of them that the server has sent by itself, where answers are told from them
+    /// (`--answer-id`).
+    #[serde(default)]
+    pub(crate) pushed: u64,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
     /// Messages that were due and have not been answered when the run ended.
@@ -175,6 +187,7 @@ impl Totals {
         let Self {
             messages_sent,
             messages_received,
+            pushed,
             bytes_sent,
             bytes_received,
             unanswered,
@@ -188,6 +201,7 @@ impl Totals {
         } = other;
         self.messages_sent += messages_sent;
         self.messages_received += messages_received;
+        self.pushed += pushed;
         self.bytes_sent += bytes_sent;
         self.bytes_received += bytes_received;
         self.unanswered += unanswered;
@@ -264,12 +278,35 @@ pub(crate) struct Fanout {
     /// From the first subscriber to have a message to the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) skew: Option<Distribution>,
-    /// Sequence numbers that a subscriber never saw,
-    pub(crate) gaps: u64,
-    /// saw twice,
-    pub(crate) duplicates: u64,
-    /// or saw late.
-    pub(crate) reordered: u64,
+    /// Sequence numbers that a subscriber never saw; with `--push-time` they have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gaps: Option<u64>,
+    /// Those that it saw twice,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) duplicates: Option<u64>,
+    /// or late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reordered: Option<u64>,
+}
+
+/// Times inside pushed messages, and the clock that they are of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PushTimes {
+    /// Where they stand, and their unit: `/data/time:ms`.
+    pub(crate) pointer: String,
+    /// What the clocks differ by was estimated; else the sender's was taken as ours.
+    pub(crate) estimated: bool,
+    /// What our clock is ahead of the sender's.
+    pub(crate) offset_ns: i64,
+    /// The shortest time from a ping to its pong, where it was part of the estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) round_trip_ns: Option<u64>,
+    /// Messages whose times are in `latency.response`,
+    pub(crate) timed: u64,
+    /// those that have none there,
+    pub(crate) untimed: u64,
+    /// and those that were made, by their clock, after they came.
+    pub(crate) future: u64,
 }
 
 /// Those that read slowly.

@@ -22,9 +22,11 @@ use super::options::BackendName;
 use super::pace::Pace;
 use super::payload::{Generator, Payload};
 use super::plan::Plan;
+use super::push_time::SenderClock;
 use super::record::{Occurrences, Part, Record, add_errors};
 use super::report::{
-    ErrorCount, Latency, Live, LoadKind, Observer, Phase, PlanInfo, ServerUsage, Totals, Window,
+    ErrorCount, Latency, Live, LoadKind, Observer, Phase, PlanInfo, PushTimes, ServerUsage, Totals,
+    Window,
 };
 use super::series::Series;
 use super::server_watch::ServerWatch;
@@ -62,6 +64,8 @@ pub(crate) struct Measured {
     pub(crate) agreed: Option<String>,
     pub(crate) tls: Option<String>,
     pub(crate) server: Option<ServerUsage>,
+    /// What is known of the clock of `--push-time`.
+    pub(crate) push_times: Option<PushTimes>,
     pub(crate) started_unix_ms: u64,
     /// User and system time of all threads in the measurement.
     pub(crate) cpu_ns: u64,
@@ -79,15 +83,19 @@ pub(crate) fn run(
 ) -> Result<Measured, String> {
     let server = setup.server_pid.map(ServerWatch::new).transpose()?;
     let clock = Clock::new();
+    let begun_ns = clock.now_ns();
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Read between two readings of the other clock.
+    let unix_ahead_ns = (wall.as_nanos() as u64).saturating_sub(begun_ns.midpoint(clock.now_ns()));
+    let sender_clock = Arc::new(SenderClock::new(setup.plan.is_same_clock));
     let gauge = Arc::new(Gauge::default());
     let (news, heard) = mpsc::channel();
     control.start_ns.store(0, Ordering::Release);
     control.give_up.store(false, Ordering::Relaxed);
     let mut threads = Vec::new();
     for number in 0..setup.plan.threads {
-        let unix_ahead_ns = (wall.as_nanos() as u64).saturating_sub(clock.now_ns());
-        let start = Start { number, clock, unix_ahead_ns, gauge: Arc::clone(&gauge) };
+        let (gauge, sender_clock) = (Arc::clone(&gauge), Arc::clone(&sender_clock));
+        let start = Start { number, clock, unix_ahead_ns, gauge, sender_clock };
         let (setup, control, news) = (setup.clone(), Arc::clone(control), news.clone());
         let thread = thread::Builder::new()
             .name(format!("load-{number}"))
@@ -106,7 +114,8 @@ pub(crate) fn run(
         let _ = thread.join();
     }
     result?;
-    Ok(watch.measured(wall.as_millis() as u64))
+    let push_times = setup.plan.push_time.as_ref().map(|time| sender_clock.describe(time));
+    Ok(Measured { push_times, ..watch.measured(wall.as_millis() as u64) })
 }
 
 /// What a thread begins with.
@@ -115,6 +124,7 @@ struct Start {
     clock: Clock,
     unix_ahead_ns: u64,
     gauge: Arc<Gauge>,
+    sender_clock: Arc<SenderClock>,
 }
 
 impl Start {
@@ -163,6 +173,7 @@ impl Start {
                 },
                 payload: Arc::clone(&setup.payload),
                 unix_ahead_ns: self.unix_ahead_ns,
+                sender_clock: Arc::clone(&self.sender_clock),
                 generator: Generator::new(plan.seed, self.number as u64, plan.threads as u64),
                 message: Vec::new(),
                 compressor: plan.deflate.as_ref().map(Compressor::new),
@@ -411,6 +422,7 @@ impl<'a> Watch<'a> {
             agreed,
             tls,
             server: self.server.map(|server| server.usage(counted)),
+            push_times: None,
             started_unix_ms,
             cpu_ns,
             busy_share: busiest.min(1.0),

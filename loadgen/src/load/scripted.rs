@@ -9,7 +9,10 @@ use super::script::{Moment, Outcome, Runner, Script};
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waits {
-    /// It has not begun, or is at its end.
+    /// It has not begun. A message that came before may have met its first step, where a server
+    /// speaks first.
+    Beginning,
+    /// It is at its end, or about to take a step.
     Nothing,
     /// The end of a pause.
     Thinking { until_ns: u64 },
@@ -45,7 +48,7 @@ impl Scripted {
     pub(crate) fn new(script: &Script) -> Self {
         Self {
             runner: Runner::new(script),
-            waits: Waits::Nothing,
+            waits: Waits::Beginning,
             sent_ns: 0,
             timer_ns: None,
             due: Due::Nothing,
@@ -112,7 +115,7 @@ impl Scripted {
                 if let Some(class) = class {
                     record.classed(class, self.sent_ns, now_ns);
                 }
-                if !matches!(self.waits, Waits::Thinking { .. }) {
+                if !matches!(self.waits, Waits::Beginning | Waits::Thinking { .. }) {
                     self.waits = Waits::Nothing;
                     self.due = Due::Step;
                 }

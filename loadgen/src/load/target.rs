@@ -74,6 +74,8 @@ pub(crate) struct Target {
     url: WsUrl,
     /// At least one, the best first.
     places: Vec<Place>,
+    /// They are a proxy's.
+    is_by_proxy: bool,
 }
 
 impl Target {
@@ -94,7 +96,11 @@ impl Target {
     ) -> Result<Self, String> {
         let parsed = WsUrl::parse(url).map_err(|error| explain_url(url, error))?;
         if let Some(path) = &options.unix {
-            return Ok(Self { url: parsed, places: vec![Place::Unix(path.clone())] });
+            return Ok(Self {
+                url: parsed,
+                places: vec![Place::Unix(path.clone())],
+                is_by_proxy: false,
+            });
         }
         let (host, port) = match &options.proxy {
             Some(proxy) => (proxy.host.as_str(), proxy.port),
@@ -122,7 +128,7 @@ impl Target {
         if places.is_empty() {
             return Err(format!("the name {host} has no address: check it, or use --resolve"));
         }
-        Ok(Self { places, url: parsed })
+        Ok(Self { places, url: parsed, is_by_proxy: options.proxy.is_some() })
     }
 
     /// Its URL.
@@ -133,6 +139,11 @@ impl Target {
     /// What to connect to: after [`reach`](Self::reach), what has answered.
     pub(crate) fn place(&self) -> &Place {
         &self.places[0]
+    }
+
+    /// Whether the server is on this machine, as far as addresses tell.
+    pub(crate) fn is_here(&self) -> bool {
+        !self.is_by_proxy && self.places.iter().all(Place::is_loopback)
     }
 
     /// All that it may be, in the order of trying.

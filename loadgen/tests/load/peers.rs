@@ -1,25 +1,16 @@
 //! Echo servers of other people, for the tool to be run against: `ws` on Node and tungstenite. Both
 //! end with the test.
-//!
-//! Where there is no Node, or no network to install `ws` from, that one is left out, unless
-//! `SOCKEYE_REQUIRE_NODE=1` is set.
 
-use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use tungstenite::Message;
+use sockeye_tests::node::{Packages, Server};
+use tungstenite::{Message, WebSocket};
 
 use crate::process::PATIENCE;
 use crate::tungstenite_client::connect;
-
-const PACKAGE: &str = include_str!("../../../tests/tests/interop/package.json");
-const PACKAGE_LOCK: &str = include_str!("../../../tests/tests/interop/package-lock.json");
-const SCRIPT: &str = include_str!("ws_echo.mjs");
 
 /// An echo server.
 pub(crate) trait Peer {
@@ -43,90 +34,36 @@ pub(crate) enum Deflate {
 }
 
 /// `ws`, in a process of its own.
-pub(crate) struct Node {
-    child: Child,
-    address: SocketAddr,
-}
+pub(crate) struct Node(Server);
 
 impl Node {
     /// `None` where it cannot be had and is not required.
     pub(crate) fn start(deflate: Deflate) -> Option<Self> {
-        let folder = installed()?;
-        let mut command = Command::new("node");
-        command.arg("ws_echo.mjs").current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
-        if deflate == Deflate::On {
-            command.arg("deflate");
-        }
-        let child = command.spawn().expect("node runs");
-        // Killed from here on, whatever happens.
-        let mut node = Self { child, address: (Ipv4Addr::LOCALHOST, 0).into() };
-        let mut line = String::new();
-        let stdout = node.child.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("its first line");
-        let port = line.trim().strip_prefix("port ").and_then(|port| port.parse().ok());
-        node.address.set_port(port.unwrap_or_else(|| panic!("no port in {line:?}")));
-        Some(node)
+        let deflate = if deflate == Deflate::On { &["deflate"][..] } else { &[] };
+        start_node(&[&["ws_echo.mjs"], deflate].concat()).map(Self)
     }
 }
 
 impl Peer for Node {
     fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The folder with `ws` in it.
-fn installed() -> Option<PathBuf> {
-    // The tests of this file share it.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    match install() {
-        Ok(folder) => Some(folder),
-        Err(why) => {
-            let required = std::env::var_os("SOCKEYE_REQUIRE_NODE").is_some_and(|it| it == "1");
-            assert!(!required, "{why}");
-            println!("not run: {why}");
-            None
-        }
-    }
-}
-
-/// Makes it, once for each version of the lock file.
-fn install() -> Result<PathBuf, String> {
-    for program in ["node", "npm"] {
-        if let Err(error) = Command::new(program).arg("--version").output() {
-            return Err(format!("`{program}` does not run ({error}): install Node.js 20 or later"));
-        }
-    }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("load-ws");
-    let done = folder.join("installed-package-lock.json");
-    let write = |name, content| fs::write(folder.join(name), content);
-    let prepared = fs::create_dir_all(&folder)
-        .and_then(|()| write("package.json", PACKAGE))
-        .and_then(|()| write("package-lock.json", PACKAGE_LOCK))
-        .and_then(|()| write("ws_echo.mjs", SCRIPT));
-    prepared.map_err(|error: io::Error| format!("{}: {error}", folder.display()))?;
-    if fs::read_to_string(&done).is_ok_and(|installed| installed == PACKAGE_LOCK) {
-        return Ok(folder);
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-    npm.args(["--fetch-timeout=30000", "--fetch-retries=1"]);
-    let output = npm.current_dir(&folder).output().map_err(|error| format!("npm: {error}"))?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("`npm ci` cannot install `ws`, is there a network? {stderr}"));
-    }
-    fs::write(&done, PACKAGE_LOCK).map_err(|error| format!("{}: {error}", done.display()))?;
-    Ok(folder)
+/// A program of this folder; `None` where its packages cannot be had and are not required.
+pub(crate) fn start_node(arguments: &[&str]) -> Option<Server> {
+    let packages = Packages {
+        folder: "load-node",
+        manifest: include_str!("package.json"),
+        lock: include_str!("package-lock.json"),
+        scripts: &[
+            ("graphql_ws.mjs", include_str!("graphql_ws.mjs")),
+            ("socket_io.mjs", include_str!("socket_io.mjs")),
+            ("ws_echo.mjs", include_str!("ws_echo.mjs")),
+        ],
+    };
+    let folder = packages.installed(env!("CARGO_TARGET_TMPDIR"))?;
+    Some(Server::start(&folder, arguments))
 }
 
 /// Connections that tungstenite serves, each on a thread.
@@ -141,12 +78,18 @@ pub(crate) struct Tungstenite {
 }
 
 impl Tungstenite {
+    /// One that echoes.
     pub(crate) fn start() -> Self {
+        Self::serving(echo)
+    }
+
+    /// One that does this with each connection, which is accepted.
+    pub(crate) fn serving(serve: fn(WebSocket<TcpStream>)) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
         let address = listener.local_addr().expect("it is bound");
         let sockets = Arc::new(Mutex::new(Some(Vec::new())));
         let shared = Arc::clone(&sockets);
-        let acceptor = thread::spawn(move || accept(&listener, &shared));
+        let acceptor = thread::spawn(move || accept(&listener, &shared, serve));
         Self { address, sockets, acceptor: Some(acceptor) }
     }
 }
@@ -174,7 +117,11 @@ impl Drop for Tungstenite {
 }
 
 /// Until no more are taken; ends when all connections have.
-fn accept(listener: &TcpListener, sockets: &Mutex<Option<Vec<TcpStream>>>) {
+fn accept(
+    listener: &TcpListener,
+    sockets: &Mutex<Option<Vec<TcpStream>>>,
+    serve: fn(WebSocket<TcpStream>),
+) {
     thread::scope(|scope| {
         for (count, stream) in listener.incoming().enumerate() {
             let stream = stream.expect("a client comes");
@@ -182,17 +129,20 @@ fn accept(listener: &TcpListener, sockets: &Mutex<Option<Vec<TcpStream>>>) {
             let Some(sockets) = sockets.as_mut() else { return };
             assert!(count < CONNECTIONS_MAX, "more connections than a test needs");
             sockets.push(stream.try_clone().expect("one more descriptor"));
-            scope.spawn(|| echo(stream));
+            scope.spawn(move || {
+                // One that only connects, to see whether somebody is there, ends here.
+                if stream.set_nodelay(true).is_ok()
+                    && let Ok(server) = tungstenite::accept(stream)
+                {
+                    serve(server);
+                }
+            });
         }
     });
 }
 
 /// Until the client closes, or goes.
-fn echo(stream: TcpStream) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let Ok(mut server) = tungstenite::accept(stream) else { return };
+fn echo(mut server: WebSocket<TcpStream>) {
     while let Ok(message) = server.read() {
         // Pings are answered, and closing is, by the next read.
         if matches!(message, Message::Text(_) | Message::Binary(_)) && server.send(message).is_err()

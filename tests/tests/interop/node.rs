@@ -1,15 +1,13 @@
 //! `ws`, the WebSocket library of Node, as a client against our server: `ws_client.mjs` does the
 //! talking, this starts it.
 
-use std::fs;
-use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
+use std::process::Command;
 
 use sockeye::{Closed, DeflateConfig};
 use sockeye_codec::{Event, Limits};
 use sockeye_tests::client::Client;
+use sockeye_tests::node::{Packages, Server};
 
 use crate::engine::Engine;
 
@@ -21,51 +19,15 @@ const DEFLATE_SCRIPT: &str = include_str!("ws_deflate.mjs");
 /// The connections that the script breaks off without a word.
 const TERMINATED: usize = 4;
 
-/// Makes a folder with `ws` and the script in it, once for each version of the lock file.
-fn install() -> Result<PathBuf, String> {
-    for program in ["node", "npm"] {
-        if let Err(error) = Command::new(program).arg("--version").output() {
-            return Err(format!("`{program}` does not run ({error}): install Node.js 20 or later"));
-        }
-    }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop-ws");
-    let done = folder.join("installed-package-lock.json");
-    let write = |name, content| fs::write(folder.join(name), content);
-    let prepared = fs::create_dir_all(&folder)
-        .and_then(|()| write("package.json", PACKAGE))
-        .and_then(|()| write("package-lock.json", PACKAGE_LOCK))
-        .and_then(|()| write("ws_client.mjs", SCRIPT))
-        .and_then(|()| write("ws_deflate.mjs", DEFLATE_SCRIPT));
-    prepared.map_err(|error: io::Error| format!("{}: {error}", folder.display()))?;
-    if fs::read_to_string(&done).is_ok_and(|installed| installed == PACKAGE_LOCK) {
-        return Ok(folder);
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-    npm.args(["--fetch-timeout=30000", "--fetch-retries=1"]);
-    let output = npm.current_dir(&folder).output().map_err(|error| format!("npm: {error}"))?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("`npm ci` cannot install `ws`, is there a network? {stderr}"));
-    }
-    fs::write(&done, PACKAGE_LOCK).map_err(|error| format!("{}: {error}", done.display()))?;
-    Ok(folder)
-}
-
 /// The folder; `None` where there is no Node and none is required.
 fn installed() -> Option<PathBuf> {
-    // The tests of this file share it.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    match install() {
-        Ok(folder) => Some(folder),
-        Err(why) => {
-            let required = std::env::var_os("SOCKEYE_REQUIRE_NODE").is_some_and(|it| it == "1");
-            assert!(!required, "{why}");
-            println!("not run: {why}");
-            None
-        }
-    }
+    let packages = Packages {
+        folder: "interop-ws",
+        manifest: PACKAGE,
+        lock: PACKAGE_LOCK,
+        scripts: &[("ws_client.mjs", SCRIPT), ("ws_deflate.mjs", DEFLATE_SCRIPT)],
+    };
+    packages.installed(env!("CARGO_TARGET_TMPDIR"))
 }
 
 /// What a server may allow.
@@ -98,17 +60,6 @@ fn ws_of_node_understands_our_compression() {
     }
 }
 
-/// A process of the test's, which ends with it.
-struct Node(Child);
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn our_client_understands_the_compression_of_ws() {
     const PATHS: [&str; 6] = [
@@ -120,21 +71,11 @@ fn our_client_understands_the_compression_of_ws() {
         "different-windows",
     ];
     let Some(folder) = installed() else { return };
-    let child = Command::new("node")
-        .args(["ws_deflate.mjs", "server"])
-        .current_dir(&folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("node runs");
-    let mut node = Node(child);
-    let mut line = String::new();
-    let stdout = node.0.stdout.take().expect("piped");
-    BufReader::new(stdout).read_line(&mut line).expect("its first line");
-    let port = line.trim().strip_prefix("port ").expect("the port").to_owned();
+    let server = Server::start(&folder, &["ws_deflate.mjs", "server"]);
+    let address = server.address();
     for config in configs() {
         for path in PATHS {
-            let url = format!("ws://127.0.0.1:{port}/{path}");
+            let url = format!("ws://{address}/{path}");
             let limits = Limits::default();
             let client = Client::connect_with(&url, &[], limits, Some(config));
             let narrow = config.server_max_window_bits < 10 || config.client_max_window_bits < 13;

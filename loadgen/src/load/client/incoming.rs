@@ -27,6 +27,8 @@ impl Client {
             let moment = hands.moment(self.number, now_ns);
             let Hands { generator, message: reply, record, .. } = hands;
             scripted.take(script, moment, message, (generator, reply, record));
+        } else if let Some(id) = &plan.answer_id {
+            self.take_named(plan, id, hands, now_ns, message);
         } else if plan.scenario.is_answered() {
             self.take_answer(plan, hands, now_ns, message);
         } else {
@@ -75,6 +77,9 @@ impl Client {
         now_ns: u64,
         message: Message<'_>,
     ) {
+        if let Some(time) = &plan.push_time {
+            return self.take_timed(plan, time, hands, now_ns, message);
+        }
         self.note_first(&mut hands.record, self.since_ns, now_ns);
         let payload = message.as_bytes();
         let stamp = Stamp::read(payload, message.kind() == DataKind::Text);
@@ -131,6 +136,7 @@ impl Client {
     pub(super) fn take_pong(&mut self, hands: &mut Hands, now_ns: u64) {
         let sent_ns = self.extra.as_mut().and_then(|extra| extra.ping_sent_ns.take());
         let Some(sent_ns) = sent_ns else { return };
+        hands.sender_clock.round_trip(now_ns.saturating_sub(sent_ns));
         hands.record.ponged(sent_ns, now_ns);
         self.extra.take_if(|extra| !extra.is_needed());
     }

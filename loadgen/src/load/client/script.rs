@@ -38,7 +38,8 @@ impl Client {
             return Ok(Next::Nothing);
         }
         let (now_ns, in_flight) = (shared.now_ns, plan.in_flight);
-        while self.flights.len() < in_flight {
+        // One that cannot be sent is not tried again.
+        for _ in self.in_flight()..in_flight {
             self.send_plain(shared, now_ns, out)?;
         }
         Ok(Next::Nothing)

@@ -107,9 +107,13 @@ impl Fleet {
         if self.shared.plan.script.is_some() {
             return self.script(tx, id, Client::follow_script);
         }
-        while self.clients.get(id).is_some_and(|client| {
-            client.is_open() && client.in_flight() < self.shared.plan.in_flight
-        }) {
+        let in_flight = self.shared.plan.in_flight;
+        // One that cannot be sent is not tried again.
+        for _ in 0..in_flight {
+            let has_room = |client: &Client| client.is_open() && client.in_flight() < in_flight;
+            if !self.clients.get(id).is_some_and(has_room) {
+                return;
+            }
             let now_ns = self.tick();
             self.send_on(tx, id, now_ns);
         }

@@ -7,13 +7,15 @@ use crate::load::report::{Phase, Report};
 
 const HEAD: &str = "at_s,seconds,phase,target_per_s,sent,received,errors,open,p50_ns,p90_ns,\
                     p99_ns,p99_9_ns,max_ns,lag_p99_ns,busy_share,server_cpu_share,\
-                    server_rss_bytes,load,outcome";
+                    server_rss_bytes,load,outcome,clock,clock_offset_ns";
 
 /// A row for each window. Load and outcome stand in each, so that none is read without them.
 pub(super) fn render(report: &Report) -> String {
     let mut out = format!("{HEAD}\r\n");
     let load = facts::load_name(report.plan.load);
     let outcome = facts::outcome_name(report.verdict.outcome);
+    let clock = facts::clock_name(report).unwrap_or_default();
+    let offset_ns = report.push_times.as_ref().map(|times| times.offset_ns);
     for window in &report.series {
         let phase = match window.phase {
             Phase::Connecting => "connecting",
@@ -39,7 +41,8 @@ pub(super) fn render(report: &Report) -> String {
             let _ = write!(out, "{number},");
         }
         let _ = write!(out, "{},{},", window.busy_share, maybe(window.server_cpu_share));
-        let _ = write!(out, "{},{load},{outcome}\r\n", maybe(window.server_rss_bytes));
+        let _ = write!(out, "{},{load},{outcome},", maybe(window.server_rss_bytes));
+        let _ = write!(out, "{clock},{}\r\n", maybe(offset_ns));
     }
     out
 }
@@ -65,6 +68,9 @@ mod tests {
             }
         }
         let text = render(&samples::invalid());
-        assert!(text.split_terminator("\r\n").skip(1).all(|row| row.ends_with(",open,invalid")));
+        assert!(text.split_terminator("\r\n").skip(1).all(|row| row.ends_with(",open,invalid,,")));
+        let text = render(&samples::rich());
+        let mut rows = text.split_terminator("\r\n").skip(1);
+        assert!(rows.all(|row| row.ends_with(",open,ok,estimated,-12345678")), "{text}");
     }
 }

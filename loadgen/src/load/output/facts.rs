@@ -141,6 +141,24 @@ pub(super) const fn close_code(code: u16) -> &'static str {
     }
 }
 
+/// Whose clock the times inside messages are of.
+pub(super) fn clock(report: &Report) -> Option<String> {
+    let times = report.push_times.as_ref()?;
+    if !times.estimated {
+        return Some("the sender's clock is taken as ours".to_owned());
+    }
+    let offset = units::time_ns(times.offset_ns.unsigned_abs());
+    let side = if times.offset_ns > 0 { "behind" } else { "ahead of" };
+    let by = if times.round_trip_ns.is_some() { "" } else { ", without any ping's time" };
+    Some(format!("the sender's clock is estimated to be {offset} {side} ours{by}"))
+}
+
+/// The same for programs.
+pub(super) fn clock_name(report: &Report) -> Option<&'static str> {
+    let times = report.push_times.as_ref()?;
+    Some(if times.estimated { "estimated" } else { "same" })
+}
+
 /// All errors of all kinds.
 pub(super) fn errors(report: &Report) -> u64 {
     report.errors.iter().map(|error| error.count).sum()

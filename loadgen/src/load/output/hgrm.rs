@@ -22,6 +22,9 @@ pub(super) fn render(report: &Report) -> String {
     if report.plan.load == LoadKind::Closed {
         let _ = writeln!(out, "# {}", facts::CLOSED_LOOP);
     }
+    if let Some(clock) = facts::clock(report) {
+        let _ = writeln!(out, "# {clock}");
+    }
     if report.verdict.outcome == Outcome::Invalid {
         let _ = writeln!(out, "# INVALID: {}", facts::verdict_sentence(Outcome::Invalid));
     }

@@ -194,6 +194,7 @@ fn before(plan: &PlanInfo) -> Live<'_> {
     const NOTHING: &Totals = &Totals {
         messages_sent: 0,
         messages_received: 0,
+        pushed: 0,
         bytes_sent: 0,
         bytes_received: 0,
         unanswered: 0,

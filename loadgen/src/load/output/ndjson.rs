@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::load::report::{Live, LoadKind, Observer, Report, Verdict};
+use crate::load::report::{Live, LoadKind, Observer, PushTimes, Report, Verdict};
 
 /// Writes each window at once, so that whoever reads along is never behind.
 pub(crate) struct Ndjson {
@@ -16,6 +16,8 @@ pub(crate) struct Ndjson {
 struct End<'a> {
     verdict: &'a Verdict,
     load: LoadKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    push_times: Option<&'a PushTimes>,
 }
 
 impl Ndjson {
@@ -25,7 +27,11 @@ impl Ndjson {
 
     /// Ends the series with the verdict.
     pub(crate) fn end(&mut self, report: &Report) -> io::Result<()> {
-        self.line(&End { verdict: &report.verdict, load: report.plan.load })
+        self.line(&End {
+            verdict: &report.verdict,
+            load: report.plan.load,
+            push_times: report.push_times.as_ref(),
+        })
     }
 
     fn line(&mut self, value: &impl Serialize) -> io::Result<()> {

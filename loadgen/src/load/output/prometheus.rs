@@ -66,6 +66,7 @@ pub(super) fn totals(out: &mut Exposition, totals: &Totals) {
     for (name, help, number) in [
         ("messages_sent_total", "Messages sent.", totals.messages_sent),
         ("messages_received_total", "Messages received.", totals.messages_received),
+        ("messages_pushed_total", "Of these pushed, not answers.", totals.pushed),
         ("payload_sent_bytes_total", "Payload sent.", totals.bytes_sent),
         ("payload_received_bytes_total", "Payload received.", totals.bytes_received),
         ("messages_unanswered_total", "Messages without an answer.", totals.unanswered),
@@ -106,6 +107,18 @@ fn traffic(out: &mut Exposition, report: &Report) {
     errors(out, kinds, report.closes.iter().map(|close| (close.code, close.count)));
     if let Some(fanout) = &report.fanout {
         out.gauge("reach_ratio", "Deliveries that came, of those due.", fanout.reach);
+    }
+    if let Some(times) = &report.push_times {
+        let clock = facts::clock_name(report).unwrap_or_default();
+        let help = "Our clock less that of pushed messages.";
+        out.family("clock_offset_seconds", Kind::Gauge, help);
+        out.sample("", &[("clock", clock)], times.offset_ns as f64 / 1e9);
+        let help = "Pushed messages by the time inside them.";
+        out.family("messages_timed_total", Kind::Counter, help);
+        let counts = [("good", times.timed), ("none", times.untimed), ("future", times.future)];
+        for (time, count) in counts {
+            out.sample("", &[("time", time)], count as f64);
+        }
     }
     if !report.slo.is_empty() {
         out.family("slo_met", Kind::Gauge, "Whether a limit was kept.");

@@ -3,8 +3,8 @@
 use crate::load::distribution::Distribution;
 use crate::load::report::{
     ClientCheck, CloseCount, Compression, ErrorCount, Fanout, Latency, Live, LoadKind, Machine,
-    Outcome, Phase, Phases, PlanInfo, Report, SCHEMA_VERSION, Search, SearchStep, ServerUsage,
-    SloResult, SlowConsumers, Stage, Totals, Verdict, Window,
+    Outcome, Phase, Phases, PlanInfo, PushTimes, Report, SCHEMA_VERSION, Search, SearchStep,
+    ServerUsage, SloResult, SlowConsumers, Stage, Totals, Verdict, Window,
 };
 
 /// What a careless page would run, and a careless terminal obey.
@@ -66,6 +66,7 @@ fn plan(scenario: &str, load: LoadKind, rate: Option<f64>) -> PlanInfo {
         poisson: true,
         payload: "lognormal, median 200 B".to_owned(),
         verify: true,
+        answer_id: None,
         backend: "io_uring".to_owned(),
         seed: 42,
     }
@@ -112,6 +113,15 @@ fn windows(count: usize, median_ns: f64) -> Vec<Window> {
 pub(crate) fn rich() -> Report {
     Report {
         fanout: Some(fanout()),
+        push_times: Some(PushTimes {
+            pointer: "/<b>|time:us".to_owned(),
+            estimated: true,
+            offset_ns: -12_345_678,
+            round_trip_ns: Some(1_530_000),
+            timed: 1_480_000,
+            untimed: 10,
+            future: 2_000,
+        }),
         slow: Some(SlowConsumers {
             connections: 50,
             bytes_per_s: 10_000,
@@ -185,6 +195,7 @@ fn plain() -> Report {
             first_message: Some(times(1_000, 310_000.0, 7)),
         },
         fanout: None,
+        push_times: None,
         slow: None,
         tls: None,
         compression: None,
@@ -219,6 +230,7 @@ fn totals() -> Totals {
     Totals {
         messages_sent: 1_482_360,
         messages_received: 1_482_010,
+        pushed: 0,
         bytes_sent: 402_000_000,
         bytes_received: 401_900_000,
         unanswered: 350,
@@ -244,9 +256,9 @@ fn fanout() -> Fanout {
         delivered: 29_699_970,
         reach: 0.999_999,
         skew: Some(times(30_000, 900_000.0, 8)),
-        gaps: 30,
-        duplicates: 0,
-        reordered: 2,
+        gaps: Some(30),
+        duplicates: Some(0),
+        reordered: Some(2),
     }
 }
 

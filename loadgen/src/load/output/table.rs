@@ -137,6 +137,7 @@ pub(super) fn results(report: &Report) -> Vec<Table> {
         errors(report),
         closes(report),
         fanout(report),
+        push_times(report),
         slow(report),
         compression(report),
         search(report),
@@ -168,10 +169,13 @@ fn traffic(report: &Report) -> Table {
     table.row("received rate", rate(per_s(totals.messages_received)));
     table.row("messages sent", count(totals.messages_sent));
     table.row("messages received", count(totals.messages_received));
+    if report.plan.answer_id.is_some() {
+        table.row("of these pushed, not answers", count(totals.pushed));
+    }
     table.row("payload sent", bytes(totals.bytes_sent));
     table.row("payload received", bytes(totals.bytes_received));
     table.row("not answered at the end", count(totals.unanswered));
-    if report.plan.verify {
+    if report.plan.verify || report.plan.answer_id.is_some() {
         table.row("answers that were wrong", count(totals.mismatches));
     }
     table.row("connections opened", count(totals.connections_opened));
@@ -216,9 +220,21 @@ fn fanout(report: &Report) -> Table {
         table.row("first to last subscriber, p99", time_ns(skew.quantile_ns(0.99)));
         table.row("first to last subscriber, max", time_ns(skew.max_ns()));
     }
-    table.row("never seen", count(fanout.gaps));
-    table.row("seen twice", count(fanout.duplicates));
-    table.row("seen late", count(fanout.reordered));
+    table.row_if("never seen", fanout.gaps.map(count));
+    table.row_if("seen twice", fanout.duplicates.map(count));
+    table.row_if("seen late", fanout.reordered.map(count));
+    table
+}
+
+fn push_times(report: &Report) -> Table {
+    let mut table = Table::pairs("Times inside messages");
+    let Some(times) = &report.push_times else { return table };
+    table.row("at", &times.pointer);
+    table.row("response counts from there", count(times.timed));
+    table.row("messages without a time", count(times.untimed));
+    table.row("made after they came", count(times.future));
+    table.row_if("shortest ping", times.round_trip_ns.map(time_ns));
+    table.note = facts::clock(report);
     table
 }
 
@@ -322,7 +338,10 @@ pub(super) fn plan(report: &Report) -> Table {
     let planned = (seconds(plan.duration_s), seconds(plan.warm_up_s));
     table.row("planned", format!("{} after {} of warming up", planned.0, planned.1));
     table.row("message", &plan.payload);
-    table.row("answers checked", if plan.verify { "yes" } else { "no" });
+    match &plan.answer_id {
+        Some(id) => table.row("answers told by", format!("the value at {id}")),
+        None => table.row("answers checked", if plan.verify { "yes" } else { "no" }),
+    }
     table.row("backend", &plan.backend);
     table.row("seed", plan.seed.to_string());
     let processors = match machine.processors {

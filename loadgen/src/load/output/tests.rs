@@ -100,6 +100,45 @@ fn a_closed_loop_says_so_wherever_people_read() {
 }
 
 #[test]
+fn the_clock_of_times_inside_messages_is_told_in_every_format() {
+    let report = samples::rich();
+    let end = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    Ndjson::new(Box::new(Written(end.clone()))).end(&report).unwrap();
+    let end = String::from_utf8(end.lock().unwrap().clone()).unwrap();
+    let texts = [
+        text::render(&report, false),
+        html::render(&report),
+        markdown::render(&report),
+        prometheus::render(&report),
+        hgrm::render(&report),
+        csv::render(&report),
+        json(&report).unwrap(),
+        end,
+    ];
+    for text in texts {
+        // The offset in the unit of the format.
+        let has_offset = ["12.3 ms", "12345678", "-0.012345678"].iter().any(|it| text.contains(it));
+        assert!(text.contains("estimated") && has_offset, "{text}");
+    }
+    let text = text::render(&samples::closed(), false);
+    assert!(!text.contains("clock"), "{text}");
+}
+
+/// What was written, for somebody else to read.
+struct Written(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
 fn what_cannot_be_written_is_known_before() {
     let folder = Folder::new();
     let missing = folder.path("missing/run.json");

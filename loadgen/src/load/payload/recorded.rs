@@ -79,6 +79,12 @@ impl Recorded {
         self.messages.len()
     }
 
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.messages.iter().map(|(end, _)| *end);
+        ends.clone().zip(std::iter::once(0).chain(ends)).map(|(to, from)| &self.bytes[from..to])
+    }
+
     /// Appends the next one.
     #[inline]
     pub(super) fn write(&self, generator: &mut Generator, out: &mut Vec<u8>) -> Kind {

@@ -50,6 +50,11 @@ impl Lines {
         Ok(Self { text, bounds, order })
     }
 
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.bounds.iter().map(|(from, to)| &self.text.as_bytes()[*from..*to])
+    }
+
     fn next(&self, source: usize, values: &Values<'_>, generator: &mut Generator) -> &[u8] {
         let lines = self.bounds.len();
         let line = match self.order {
@@ -161,6 +166,14 @@ impl Template {
     pub(crate) fn lines(lines: Lines) -> Self {
         let from = Source::Line(0, Arc::new(lines));
         Self { parts: vec![Part::Inserted { from, json: false }] }
+    }
+
+    /// The lines, if it is nothing but them.
+    pub(crate) fn as_lines(&self) -> Option<&Lines> {
+        match &self.parts[..] {
+            [Part::Inserted { from: Source::Line(_, lines), json: false }] => Some(lines),
+            _ => None,
+        }
     }
 
     /// For the same connection, sequence and variables it always says the same.

@@ -111,10 +111,10 @@ fn the_first_place_that_answers_is_kept() {
     let (_first, first) = refusing();
     let (_last, last) = refusing();
     let places = vec![first.clone(), answers.clone(), last.clone()];
-    let mut target = Target { url: url.clone(), places };
+    let mut target = Target { url: url.clone(), places, is_by_proxy: false };
     target.reach(Duration::from_secs(20)).unwrap();
     assert_eq!(target.places(), [answers]);
-    let mut target = Target { url, places: vec![first, last] };
+    let mut target = Target { url, places: vec![first, last], is_by_proxy: false };
     let error = target.reach(Duration::from_secs(20)).unwrap_err();
     assert_eq!(error.matches("is the server running").count(), 2, "{error}");
 }
