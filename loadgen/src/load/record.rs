@@ -80,6 +80,13 @@ impl Deliveries {
     }
 }
 
+/// Payload bytes of a message: as it is, and on the wire, where it may be compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PayloadBytes {
+    pub(crate) plain: usize,
+    pub(crate) wire: usize,
+}
+
 /// All that a thread writes down.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
@@ -108,6 +115,7 @@ pub(crate) struct Record {
     pub(crate) queued_max: u64,
     /// Messages of the measurement that were due, and for which there was no time.
     pub(crate) missed: u64,
+    /// What of `totals.bytes_sent` and `totals.bytes_received` was on the wire.
     pub(crate) sent_wire_bytes: u64,
     pub(crate) received_wire_bytes: u64,
 }
@@ -121,7 +129,7 @@ impl Record {
 
     /// A message has left.
     #[inline]
-    pub(crate) fn sent(&mut self, flight: &Flight, is_open_loop: bool) {
+    pub(crate) fn sent(&mut self, flight: &Flight, wire_bytes: usize, is_open_loop: bool) {
         self.part.sent += 1;
         let lag_ns = flight.sent_ns.saturating_sub(flight.due_ns);
         if is_open_loop {
@@ -130,15 +138,30 @@ impl Record {
         if self.measures(flight.due_ns) {
             self.totals.messages_sent += 1;
             self.totals.bytes_sent += u64::from(flight.len);
+            self.sent_wire_bytes += wire_bytes as u64;
             if is_open_loop {
                 self.lag.record(lag_ns);
             }
         }
     }
 
-    /// Its answer has come.
+    /// A message of the measurement has come.
     #[inline]
-    pub(crate) fn answered(&mut self, flight: &Flight, len: usize, now_ns: u64, of: Kind) {
+    fn received(&mut self, bytes: PayloadBytes) {
+        self.totals.messages_received += 1;
+        self.totals.bytes_received += bytes.plain as u64;
+        self.received_wire_bytes += bytes.wire as u64;
+    }
+
+    /// An answer has come.
+    #[inline]
+    pub(crate) fn answered(
+        &mut self,
+        flight: &Flight,
+        bytes: PayloadBytes,
+        now_ns: u64,
+        of: Kind,
+    ) {
         self.part.received += 1;
         let response_ns = now_ns.saturating_sub(flight.due_ns);
         if of.is_slow {
@@ -150,8 +173,7 @@ impl Record {
         }
         self.part.headline.record(response_ns);
         if self.measures(flight.due_ns) {
-            self.totals.messages_received += 1;
-            self.totals.bytes_received += len as u64;
+            self.received(bytes);
             self.service.record(now_ns.saturating_sub(flight.sent_ns));
             if of.is_open_loop {
                 self.response.record(response_ns);
@@ -161,7 +183,13 @@ impl Record {
 
     /// A message came that is nobody's answer. `due_ns`: what its stamp says, if it has one.
     #[inline]
-    pub(crate) fn pushed(&mut self, due_ns: Option<u64>, len: usize, now_ns: u64, is_slow: bool) {
+    pub(crate) fn pushed(
+        &mut self,
+        due_ns: Option<u64>,
+        bytes: PayloadBytes,
+        now_ns: u64,
+        is_slow: bool,
+    ) {
         self.part.received += 1;
         let response_ns = due_ns.map(|due_ns| now_ns.saturating_sub(due_ns));
         if is_slow {
@@ -173,18 +201,16 @@ impl Record {
         }
         response_ns.into_iter().for_each(|ns| self.part.headline.record(ns));
         if self.measures(due_ns.unwrap_or(now_ns)) {
-            self.totals.messages_received += 1;
-            self.totals.bytes_received += len as u64;
+            self.received(bytes);
             response_ns.into_iter().for_each(|ns| self.response.record(ns));
         }
     }
 
     /// A message of a script came.
-    pub(crate) fn heard(&mut self, len: usize, now_ns: u64) {
+    pub(crate) fn heard(&mut self, bytes: PayloadBytes, now_ns: u64) {
         self.part.received += 1;
         if self.measures(now_ns) {
-            self.totals.messages_received += 1;
-            self.totals.bytes_received += len as u64;
+            self.received(bytes);
         }
     }
 
@@ -327,11 +353,12 @@ mod tests {
         let mut record = record();
         for due_ns in [999, 1_000, 1_999, 2_000] {
             let flight = Flight { due_ns, sent_ns: due_ns + 10, len: 7, ..Flight::default() };
-            record.sent(&flight, true);
-            record.answered(&flight, 7, 5_000, OPEN);
+            record.sent(&flight, 5, true);
+            record.answered(&flight, PayloadBytes { plain: 7, wire: 4 }, 5_000, OPEN);
         }
         assert_eq!((record.totals.messages_sent, record.totals.messages_received), (2, 2));
         assert_eq!((record.totals.bytes_sent, record.totals.bytes_received), (14, 14));
+        assert_eq!((record.sent_wire_bytes, record.received_wire_bytes), (10, 8));
         assert_eq!((record.response.count(), record.lag.max_ns()), (2, 10));
         assert_eq!((record.response.max_ns(), record.service.max_ns()), (4_001, 3_991));
         assert_eq!((record.part.sent, record.part.received), (4, 4));

@@ -256,6 +256,7 @@ pub(crate) struct SlowConsumers {
 pub(crate) struct Compression {
     /// What the server agreed to, as it wrote it; `None`: to nothing.
     pub(crate) agreed: Option<String>,
+    /// Payload of the messages that `totals` counts, as it was before compression, and on the wire.
     pub(crate) sent_plain_bytes: u64,
     pub(crate) sent_wire_bytes: u64,
     pub(crate) received_plain_bytes: u64,

@@ -27,10 +27,12 @@ fn load(url: &str, arguments: &str) -> (Value, i32) {
 }
 
 fn load_all(url: &str, arguments: &str) -> (Value, Ended) {
-    let mut all = vec!["load", url, "--quiet", "--json", "-", "--warm-up", "0"];
+    let mut all = vec!["load", url, "--quiet", "--json", "-"];
     all.extend(words(arguments));
-    if !arguments.contains("--drain") {
-        all.extend(["--drain", "10s"]);
+    for [option, usual] in [["--drain", "10s"], ["--warm-up", "0"]] {
+        if !arguments.contains(option) {
+            all.extend([option, usual]);
+        }
     }
     let ended = Process::run(&all);
     let text = ended.stdout.join("\n");
@@ -205,6 +207,31 @@ fn compression_is_agreed_on_and_counted() {
             ["plain", "wire"].map(|n| number(compression, &format!("/sent_{n}_bytes")));
         assert!(wire > 0.0 && wire < plain, "{compression}");
         assert!(compression["agreed"].as_str().is_some_and(|it| it.contains("permessage-deflate")));
+    }
+    // What warms up counts on neither side, and headers are no payload: what is too short to be
+    // compressed is as long on the wire as it was before.
+    let arguments = "--deflate --deflate-min 1000 --bytes 100 --rate 500 --duration 500ms \
+                     --warm-up 500ms";
+    let (report, _) = load(&url, arguments);
+    for way in ["sent", "received"] {
+        let [plain, wire] = ["plain", "wire"]
+            .map(|n| number(&report, &format!("/compression/{way}_{n}_bytes")));
+        assert!(plain > 0.0 && wire == plain, "{way}: {}", report["compression"]);
+        assert_eq!(plain, number(&report, &format!("/totals/bytes_{way}")), "{way}");
+    }
+    // So the ratio is the same however long it warms up.
+    let ratios = ["0", "1s"].map(|warm_up| {
+        let arguments = "--deflate --deflate-no-takeover --text --bytes 2000 --rate 200 \
+                         --duration 1s --warm-up";
+        let (report, _) = load(&url, &format!("{arguments} {warm_up}"));
+        ["sent", "received"].map(|way| {
+            let [plain, wire] = ["plain", "wire"]
+                .map(|n| number(&report, &format!("/compression/{way}_{n}_bytes")));
+            wire / plain
+        })
+    });
+    for (without, with) in ratios[0].iter().zip(ratios[1]) {
+        assert!((with / without - 1.0).abs() < 0.05, "{ratios:?}");
     }
     // A server that declines is loaded without.
     let (_server, url) = serve(&[]);

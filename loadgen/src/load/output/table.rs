@@ -240,16 +240,19 @@ fn slow(report: &Report) -> Table {
 fn compression(report: &Report) -> Table {
     let mut table = Table::pairs("Compression");
     let Some(compression) = &report.compression else { return table };
-    let agreed = compression.agreed.clone();
-    table.row("the server agreed to", agreed.unwrap_or_else(|| "nothing".to_owned()));
+    let Some(agreed) = &compression.agreed else {
+        table.row("the server agreed to", "nothing");
+        return table;
+    };
+    table.row("the server agreed to", agreed);
     let directions = [
-        ("sent", compression.sent_plain_bytes, compression.sent_wire_bytes),
-        ("received", compression.received_plain_bytes, compression.received_wire_bytes),
+        ("payload sent", compression.sent_plain_bytes, compression.sent_wire_bytes),
+        ("payload received", compression.received_plain_bytes, compression.received_wire_bytes),
     ];
     for (what, plain, wire) in directions.into_iter().filter(|(_, plain, _)| *plain > 0) {
         let share = share(wire as f64 / plain as f64);
         table.row(format!("{what}, plain"), bytes(plain));
-        table.row(format!("{what}, compressed"), format!("{} ({share})", bytes(wire)));
+        table.row(format!("{what}, on the wire"), format!("{} ({share})", bytes(wire)));
     }
     table
 }
