@@ -82,6 +82,7 @@ pub(crate) struct GateOptions {
     find_max_cap: f64,
     /// How many more runs must keep the limits at the rate that was found
     #[arg(long, value_name = "N", default_value_t = 3, requires = "find_max")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     find_max_confirmations: u32,
 }
 
@@ -171,10 +172,7 @@ impl Options {
         });
         let found = found.map_err(|(error, _)| error)?;
         eprintln!("{}", found.end.sentence());
-        let mut report = found.report.ok_or("not one run was made")?;
-        report.verdict.reasons.push(found.end.sentence());
-        report.search = Some(found.search);
-        Ok(report)
+        Ok(found.into_report().ok_or("not one run was made")?)
     }
 
     fn show(&self, report: &Report) -> io::Result<()> {

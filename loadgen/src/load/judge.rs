@@ -208,7 +208,7 @@ fn doubts(report: &Report) -> Vec<String> {
 }
 
 /// What went wrong.
-fn failures(report: &Report) -> Vec<String> {
+pub(crate) fn failures(report: &Report) -> Vec<String> {
     let (totals, mut failures) = (&report.totals, Vec::new());
     let mut count = |count: u64, what: &str| {
         if count > 0 {

@@ -62,6 +62,15 @@ pub(crate) struct Report {
     pub(crate) series: Vec<Window>,
 }
 
+impl Report {
+    /// The highest rate was searched for, and the client was late in the run that is shown here:
+    /// the limits were kept, but the times are longer than the server's own.
+    pub(crate) fn is_found_by_late_client(&self) -> bool {
+        let last = self.search.as_ref().and_then(|search| search.steps.last());
+        last.is_some_and(|step| step.confirmation && step.met && !step.valid)
+    }
+}
+
 /// Where it was measured.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
@@ -334,8 +343,10 @@ pub(crate) struct SearchStep {
     pub(crate) p99_ns: u64,
     pub(crate) p99_9_ns: u64,
     pub(crate) max_ns: u64,
+    /// Every limit was kept. Where `valid` is false too, that holds for the server: its times are no
+    /// longer than these.
     pub(crate) met: bool,
-    /// The client kept up.
+    /// The client kept up. If it did not, a limit that broke says nothing about the server.
     pub(crate) valid: bool,
     /// It was run to confirm an earlier step.
     pub(crate) confirmation: bool,

@@ -88,6 +88,21 @@ impl Slo {
         })
     }
 
+    /// Whether a run that kept this proves that the server does, even if the client was late.
+    ///
+    /// What counts from when a message was due has our lateness in it, and a server that serves in
+    /// order has done nothing earlier because it was asked later: the truth is no worse. What
+    /// counts from when we sent may look better than it is, since messages that should have come
+    /// together came apart. Lower bounds, and our lag itself, are what they are.
+    pub(crate) fn stands_if_client_was_late(&self, report: &Report) -> bool {
+        match (self.metric, self.comparison) {
+            (Metric::Time(source, _), Comparison::Less | Comparison::LessOrEqual) => {
+                source.stands_if_client_was_late(report)
+            }
+            _ => true,
+        }
+    }
+
     /// In the unit of the limit; `None` where there was nothing to measure.
     fn measured(&self, report: &Report) -> Option<f64> {
         match self.metric {
@@ -147,6 +162,19 @@ impl Source {
             Self::FirstMessage => phases.first_message.as_ref(),
             Self::Skew => report.fanout.as_ref()?.skew.as_ref(),
             Self::Slow => report.slow.as_ref()?.response.as_ref(),
+        }
+    }
+}
+
+impl Source {
+    fn stands_if_client_was_late(self, report: &Report) -> bool {
+        match self {
+            Self::Headline => report.latency.response.is_some(),
+            Self::Response | Self::Slow | Self::Lag => true,
+            // In a storm from when it was due, else from before the load.
+            Self::Connect => true,
+            Self::Tls | Self::Upgrade => report.plan.scenario != "storm",
+            Self::Service | Self::Ping | Self::FirstMessage | Self::Skew => false,
         }
     }
 }

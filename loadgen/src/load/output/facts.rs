@@ -17,6 +17,20 @@ pub(super) const fn verdict(outcome: Outcome) -> &'static str {
     }
 }
 
+/// What a search says of trials that a late client has not spoilt.
+pub(super) const KEPT_LATE: &str = " Late: the client was, and the limits were kept all the same; \
+     the server's times are no longer than these.";
+
+/// The verdict in a sentence.
+pub(super) fn verdict_of(report: &Report) -> &'static str {
+    match report.verdict.outcome {
+        Outcome::Ok if report.is_found_by_late_client() => {
+            "Every limit was kept, although the client was late."
+        }
+        outcome => verdict_sentence(outcome),
+    }
+}
+
 /// The outcome in a sentence.
 pub(super) const fn verdict_sentence(outcome: Outcome) -> &'static str {
     match outcome {

@@ -263,10 +263,12 @@ fn search(report: &Report) -> Table {
     let Some(search) = &report.search else { return table };
     for step in &search.steps {
         let result = match (step.valid, step.met) {
-            (false, _) => "client too slow",
+            (false, false) => "client's limit",
             (true, false) => "broken",
             (true, true) if step.confirmation => "confirmed",
             (true, true) => "kept",
+            (false, true) if step.confirmation => "confirmed, late",
+            (false, true) => "kept, late",
         };
         let mut row = vec![rate(step.target_per_s), rate(step.achieved_per_s)];
         row.extend([step.p50_ns, step.p99_ns, step.p99_9_ns, step.max_ns].map(time_ns));
@@ -280,7 +282,9 @@ fn search(report: &Report) -> Table {
     let knee = search
         .knee_per_s
         .map(|knee| format!(" Latency begins to rise faster than load at {}.", rate(knee)));
-    table.note = Some(found + knee.as_deref().unwrap_or_default());
+    let any_late = search.steps.iter().any(|step| step.met && !step.valid);
+    let late = if any_late { facts::KEPT_LATE } else { "" };
+    table.note = Some(found + knee.as_deref().unwrap_or_default() + late);
     table
 }
 
@@ -370,6 +374,11 @@ pub(super) fn glossary() -> Table {
             "achieved rate",
             "Messages that were really sent in a second. Below 99 % of the target \
           the client was the bottleneck, and the run is invalid.",
+        ),
+        (
+            "client's limit",
+            "Of a search: a limit broke while the client was late, which says nothing \
+          about the server.",
         ),
         (
             "connect, TLS, upgrade, first message",

@@ -100,7 +100,7 @@ impl Text {
             Outcome::Failed | Outcome::SloBreached | Outcome::Invalid => RED,
         };
         let name = facts::verdict(verdict.outcome);
-        let sentence = facts::verdict_sentence(verdict.outcome);
+        let sentence = facts::verdict_of(report);
         self.styled(style, &format!("{name}: {sentence}"));
         for reason in &verdict.reasons {
             self.wrapped("  ", reason);

@@ -70,7 +70,7 @@ fn escaped(text: &str) -> String {
 
 fn header(out: &mut String, report: &Report) {
     let outcome = report.verdict.outcome;
-    let (verdict, sentence) = (facts::verdict(outcome), facts::verdict_sentence(outcome));
+    let (verdict, sentence) = (facts::verdict(outcome), facts::verdict_of(report));
     let class = match outcome {
         Outcome::Ok => "ok",
         Outcome::Interrupted => "caution",
