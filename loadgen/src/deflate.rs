@@ -3,6 +3,8 @@
 use clap::{Args, ValueEnum};
 use sockeye::DeflateConfig;
 
+use crate::load::units::parse_length;
+
 /// Options of permessage-deflate.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Compression")]
@@ -31,7 +33,8 @@ pub(crate) struct DeflateOptions {
     #[arg(value_parser = clap::value_parser!(u8).range(8..=15))]
     deflate_client_window: u8,
     /// Shorter messages leave as they are
-    #[arg(long, value_name = "BYTES", requires = "deflate", default_value_t = 128)]
+    #[arg(long, value_name = "BYTES", requires = "deflate", default_value = "128")]
+    #[arg(value_parser = parse_length)]
     deflate_min: usize,
 }
 

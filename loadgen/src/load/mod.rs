@@ -33,7 +33,7 @@ mod stamp;
 mod target;
 mod tls;
 mod tui;
-mod units;
+pub(crate) mod units;
 mod worker;
 
 pub(crate) use command::{AbOptions, Options, run, run_ab};

@@ -20,7 +20,7 @@ use super::run::Setup;
 use super::script::Script;
 use super::target::{Target, TargetOptions};
 use super::tls::{ClientTls, TlsOptions};
-use super::units::{parse_bytes, parse_rate, parse_share, parse_time};
+use super::units::{parse_bytes, parse_length, parse_rate, parse_share, parse_time};
 
 /// The rate where none is given.
 const RATE: f64 = 1000.0;
@@ -176,7 +176,8 @@ pub(crate) struct RequestOptions {
     #[arg(value_parser = clap::value_parser!(u8).range(8..=15))]
     pub(crate) deflate_window: u8,
     /// Messages shorter than this leave uncompressed
-    #[arg(long, value_name = "BYTES", requires = "deflate", default_value_t = 0)]
+    #[arg(long, value_name = "BYTES", requires = "deflate", default_value = "0")]
+    #[arg(value_parser = parse_length)]
     pub(crate) deflate_min: usize,
 }
 
@@ -203,8 +204,8 @@ pub(crate) struct ClientOptions {
     /// How long to wait for the last answers
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration_ns)]
     pub(crate) drain: u64,
-    /// Messages longer than this are errors [default: 64 MiB]
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, hide_default_value = true)]
+    /// Messages longer than this are errors
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes)]
     pub(crate) message_max: u64,
     /// The seed of all random choices: the same seed, the same load
     #[arg(long, value_name = "N", default_value_t = 1)]

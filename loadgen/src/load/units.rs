@@ -139,6 +139,11 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     Ok(bytes as u64)
 }
 
+/// As `parse_bytes`, for what is to be in memory.
+pub(crate) fn parse_length(text: &str) -> Result<usize, String> {
+    usize::try_from(parse_bytes(text)?).map_err(|_| format!("`{text}` is too much"))
+}
+
 /// Reads `1000`, `10k`, `1.5M`, each also with `/s` behind it.
 pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
     let (number, unit) = split(text.strip_suffix("/s").unwrap_or(text))?;
@@ -275,6 +280,7 @@ mod tests {
         for (text, per_s) in [("1000", 1e3), ("10k", 1e4), ("1.5M/s", 1.5e6), ("0.5", 0.5)] {
             assert_eq!(parse_rate(text), Ok(per_s), "{text}");
         }
+        assert_eq!(parse_length("1.5kB"), Ok(1_500));
         assert_eq!((parse_share("5%"), parse_share("0.05")), (Ok(0.05), Ok(0.05)));
     }
 
