@@ -9,19 +9,16 @@ use std::error::Error;
 use std::fmt::Display;
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::compare::{self, JudgeOptions, Metric, Side, compare};
 use crate::load::report::{Outcome, Report};
+use crate::load::signals::Signals;
 use server::ServerProcess;
 
 const EXIT_INVALID: u8 = 4;
-const EXIT_INTERRUPTED: u8 = 130;
 
 /// Options of `ab` besides those of the load.
 #[derive(Debug, Args)]
@@ -89,19 +86,19 @@ struct Contender {
 /// Measures in turns, compares and prints. `measure` does one run.
 pub(crate) fn run<E: Display>(
     options: &Options,
+    signals: &Signals,
     mut measure: impl FnMut(&Target) -> Result<Report, E>,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let contenders = contenders(options)?;
-    let signals = Signals::register()?;
     let mut sides =
         contenders.clone().map(|it| Side { name: it.name, reports: Vec::<Report>::new() });
     let turns = turns(options.repeats);
     for (n, &which) in turns.iter().enumerate() {
         let (contender, side) = (&contenders[which], &mut sides[which]);
         let of = format!("run {} of {}, {}", n + 1, turns.len(), contender.name);
-        let report = match one_run(contender, options, &signals, &mut measure) {
+        let report = match one_run(contender, options, signals, &mut measure) {
             Ok(report) => report,
-            Err(_) if signals.last().is_some() => break,
+            Err(_) if signals.came() => break,
             Err(error) => return Err(format!("{of}: {error}").into()),
         };
         eprintln!("sockeye: {of}: {}", summary(&report));
@@ -117,7 +114,7 @@ pub(crate) fn run<E: Display>(
         }
         side.reports.push(report);
     }
-    conclude(options, &sides, turns.len(), &signals)
+    conclude(options, &sides, turns.len(), signals)
 }
 
 fn conclude(
@@ -139,7 +136,7 @@ fn conclude(
         code = compare::conclude(&[comparison], &judge)?;
     }
     if done < turns {
-        return Ok(ExitCode::from(signals.last().map_or(EXIT_INTERRUPTED, |signal| 128 + signal)));
+        return Ok(ExitCode::from(signals.exit_code()));
     }
     let failed = |report: &Report| report.verdict.outcome == Outcome::Failed;
     let any_failed = sides.iter().flat_map(|side| &side.reports).any(failed);
@@ -164,7 +161,7 @@ fn one_run<E: Display>(
         return measure(&target(None, None)).map_err(|error| error.to_string());
     };
     let timeout = Duration::from_secs(options.server_start_timeout_s);
-    let server = ServerProcess::start(command, timeout, &|| signals.last().is_some())?;
+    let server = ServerProcess::start(command, timeout, &|| signals.came())?;
     let result = measure(&target(Some(server.port()), Some(server.pid())));
     result.map_err(|error| match server.end() {
         said if said.is_empty() => error.to_string(),
@@ -220,36 +217,6 @@ fn contenders(options: &Options) -> Result<[Contender; 2], String> {
             "ab compares two servers, not {found}: --server A=URL --server B=URL, or \
              --server-command A='./server --port {{port}}'"
         )),
-    }
-}
-
-/// Remembers the last signal that asks for an end, so that servers are ended before this process.
-struct Signals {
-    last: Arc<AtomicUsize>,
-    ids: Vec<signal_hook::SigId>,
-}
-
-impl Signals {
-    fn register() -> std::io::Result<Self> {
-        let mut signals = Self { last: Arc::default(), ids: Vec::new() };
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            let number = usize::try_from(signal).unwrap_or_default();
-            let last = Arc::clone(&signals.last);
-            signals.ids.push(signal_hook::flag::register_usize(signal, last, number)?);
-        }
-        Ok(signals)
-    }
-
-    fn last(&self) -> Option<u8> {
-        u8::try_from(self.last.load(Ordering::SeqCst)).ok().filter(|signal| *signal > 0)
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        for id in self.ids.drain(..) {
-            signal_hook::low_level::unregister(id);
-        }
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) use analysis::{Change, Comparison, Side, compare};
 pub(crate) use metric::Metric;
 pub(crate) use show::Format;
 
+use crate::load::units::share;
 use crate::stats::Statistic;
 
 /// Exit codes besides 0, 1 and 2.
@@ -100,6 +101,17 @@ impl FromStr for FailOn {
 }
 
 impl FailOn {
+    /// The sentence, if this could not be tested: then it has passed nothing.
+    fn untested(&self, comparison: &Comparison) -> Option<String> {
+        let row = comparison.rows.iter().find(|row| row.metric == self.metric);
+        let why = match row {
+            None => "a side has no such figure",
+            Some(row) if !row.is_tested => "there are too few samples",
+            Some(_) => return None,
+        };
+        Some(format!("{}: {} was not judged: {why}", comparison.candidate, self.metric.name()))
+    }
+
     /// The sentence, if the candidate is worse by more than that.
     fn breach(&self, comparison: &Comparison) -> Option<String> {
         let row = comparison.rows.iter().find(|row| row.metric == self.metric)?;
@@ -107,10 +119,10 @@ impl FailOn {
         let worse_by = row.worse_by().unwrap_or(f64::INFINITY);
         (row.change == Change::Worse && worse_by > self.worse_by).then(|| {
             format!(
-                "{}: {} is worse by {:.1} %, more than {} %",
+                "{}: {} is worse by {}, more than {} %",
                 comparison.candidate,
                 self.metric.name(),
-                worse_by * 100.0,
+                share(worse_by),
                 self.worse_by * 100.0
             )
         })
@@ -158,13 +170,17 @@ pub(crate) fn conclude(
     let mut stdout = io::stdout().lock();
     stdout.write_all(show::text(comparisons, options.format())?.as_bytes())?;
     stdout.flush()?;
-    let breaches = comparisons.iter().flat_map(|comparison| {
-        options.fail_on.iter().filter_map(|fail_on| fail_on.breach(comparison))
-    });
     let mut code = ExitCode::SUCCESS;
-    for breach in breaches {
-        eprintln!("sockeye: {breach}");
-        code = ExitCode::from(EXIT_REGRESSION);
+    for comparison in comparisons {
+        for fail_on in &options.fail_on {
+            if let Some(why) = fail_on.untested(comparison) {
+                eprintln!("sockeye: {why}");
+            }
+            if let Some(breach) = fail_on.breach(comparison) {
+                eprintln!("sockeye: {breach}");
+                code = ExitCode::from(EXIT_REGRESSION);
+            }
+        }
     }
     Ok(code)
 }

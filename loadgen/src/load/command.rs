@@ -5,11 +5,9 @@ use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::ab;
 
@@ -21,6 +19,7 @@ use super::preflight::{Demand, Limits, Preflight, Severity};
 use super::report::{Observer, Outcome, Report, Stage};
 use super::run::Setup;
 use super::search::{SearchOptions, find_max};
+use super::signals::Signals;
 use super::slo::Slo;
 use super::target::Place;
 use super::tui::Tui;
@@ -105,7 +104,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
         return Ok(ExitCode::from(USAGE));
     }
     setup.target.reach(Duration::from_nanos(setup.plan.connect_timeout_ns))?;
-    let signals = Signals::new()?;
+    let signals = Signals::of_a_run()?;
     let mut ndjson = options.output.ndjson()?;
     let mut report = {
         let mut screen = options.screen(&signals.control)?;
@@ -195,47 +194,6 @@ fn at_rate(setup: &Setup, per_s: f64) -> Setup {
     setup
 }
 
-/// The signals that end a run: the first lets it report, a second one does not wait for that.
-pub(crate) struct Signals {
-    pub(crate) control: Arc<Control>,
-    signal: Arc<AtomicUsize>,
-}
-
-impl Signals {
-    pub(crate) fn new() -> Result<Self, String> {
-        let control = Arc::new(Control::default());
-        let signal = Arc::new(AtomicUsize::new(0));
-        for number in [SIGINT, SIGTERM] {
-            let stop = Arc::clone(&control.stop);
-            // In this order: the second one finds the flag set by the first.
-            signal_hook::flag::register_conditional_shutdown(
-                number,
-                128 + number,
-                Arc::clone(&stop),
-            )
-            .and_then(|_| signal_hook::flag::register(number, stop))
-            .and_then(|_| {
-                signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)
-            })
-            .map_err(|error| format!("signals cannot be handled: {error}"))?;
-        }
-        Ok(Self { control, signal })
-    }
-
-    /// Whether one came, or somebody at the screen wanted an end.
-    pub(crate) fn came(&self) -> bool {
-        self.control.stop.load(Ordering::Relaxed)
-    }
-
-    /// Its number; an end that was asked for at the screen counts as Ctrl-C.
-    fn number(&self) -> usize {
-        match self.signal.load(Ordering::Relaxed) {
-            0 => SIGINT as usize,
-            number => number,
-        }
-    }
-}
-
 /// The exit code of a report.
 pub(crate) fn exit_code(report: &Report, signals: &Signals) -> ExitCode {
     ExitCode::from(match report.verdict.outcome {
@@ -243,7 +201,7 @@ pub(crate) fn exit_code(report: &Report, signals: &Signals) -> ExitCode {
         Outcome::Failed => FAILED,
         Outcome::SloBreached => SLO_BREACHED,
         Outcome::Invalid => INVALID,
-        Outcome::Interrupted => 128_u8.wrapping_add(signals.number() as u8),
+        Outcome::Interrupted => signals.exit_code(),
     })
 }
 
@@ -278,8 +236,8 @@ pub(crate) struct AbOptions {
 
 /// Two servers in turns.
 pub(crate) fn run_ab(options: &AbOptions) -> Result<ExitCode, Box<dyn Error>> {
-    let signals = Signals::new()?;
-    ab::run(&options.ab, |target| {
+    let signals = Signals::of_one_with_servers()?;
+    ab::run(&options.ab, &signals, |target| {
         let mut setup = options.load.setup(&target.url)?;
         setup.server_pid = target.server_pid.or(setup.server_pid);
         setup.target.reach(Duration::from_nanos(setup.plan.connect_timeout_ns))?;

@@ -28,6 +28,7 @@ mod search;
 mod series;
 mod server_process;
 mod server_watch;
+pub(crate) mod signals;
 pub(crate) mod slo;
 mod stamp;
 mod target;

@@ -155,13 +155,7 @@ impl Record {
 
     /// An answer has come.
     #[inline]
-    pub(crate) fn answered(
-        &mut self,
-        flight: &Flight,
-        bytes: PayloadBytes,
-        now_ns: u64,
-        of: Kind,
-    ) {
+    pub(crate) fn answered(&mut self, flight: &Flight, bytes: PayloadBytes, now_ns: u64, of: Kind) {
         self.part.received += 1;
         let response_ns = now_ns.saturating_sub(flight.due_ns);
         if of.is_slow {

@@ -287,6 +287,7 @@ pub(crate) struct ClientCheck {
     pub(crate) busy_share: f64,
     /// User and system time of all threads.
     pub(crate) cpu_s: f64,
+    /// 0 where there were no messages.
     pub(crate) cpu_ns_per_message: f64,
     /// Most messages that waited in our own memory because the kernel took no more.
     pub(crate) queued_max: u64,
@@ -300,8 +301,11 @@ pub(crate) struct ServerUsage {
     pub(crate) name: String,
     /// Processors kept busy, 1.0 for one.
     pub(crate) cpu_share: f64,
-    /// For each message that came back, or connection opened where there are none.
+    /// For each message that came back, or in a storm each connection; 0 where there were none.
     pub(crate) cpu_ns_per_message: f64,
+    /// For each connection in each second, where there were no messages (`idle`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_ns_per_connection_second: Option<f64>,
     pub(crate) rss_before_bytes: u64,
     pub(crate) rss_peak_bytes: u64,
     /// Growth of its anonymous memory from before the first connection to all open, for each.

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use super::distribution::Distribution;
 use super::report::{LoadKind, Report, SloResult};
+use super::units;
 
 /// What may stand in a limit, for whoever got it wrong.
 const ALLOWED: &str = "give METRIC, one of < <= > >=, and a limit: pN (p50, p99, p99.9), max, min \
@@ -271,9 +272,9 @@ impl Metric {
 
     fn show(self, measured: f64) -> String {
         match self {
-            Self::Time(..) => format!("{:.3?}", std::time::Duration::from_nanos(measured as u64)),
-            Self::Errors | Self::Reach => format!("{:.3} %", measured * 100.0),
-            Self::Rate => format!("{measured:.0} messages/s"),
+            Self::Time(..) => units::time(measured),
+            Self::Errors | Self::Reach => units::share(measured),
+            Self::Rate => units::rate(measured),
         }
     }
 }

@@ -41,6 +41,12 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// So many of something: `1 thread`, `1,000 threads`.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{} {what}{s}", count(number))
+}
+
 /// So many a second: `12,345/s`, and with three digits where there are few.
 pub(crate) fn rate(per_s: f64) -> String {
     format!("{}/s", number(per_s))
@@ -91,7 +97,7 @@ pub(crate) fn share(share: f64) -> String {
 }
 
 /// Three digits that count, or all before the point if those are more; not for what is below zero.
-pub(crate) fn three_digits(number: f64) -> String {
+fn three_digits(number: f64) -> String {
     if number < 9.995 {
         format!("{number:.2}")
     } else if number < 99.95 {
@@ -219,6 +225,10 @@ mod tests {
             assert_eq!(count(number), text);
         }
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
+        let counts = [(0, "0 threads"), (1, "1 thread"), (1_000, "1,000 threads")];
+        for (number, text) in counts {
+            assert_eq!(counted(number, "thread"), text);
+        }
         let rates = [(0.0, "0/s"), (0.5, "0.50/s"), (12.34, "12.3/s"), (12_345.4, "12,345/s")];
         for (per_s, text) in rates {
             assert_eq!(rate(per_s), text);

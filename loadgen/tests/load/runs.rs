@@ -214,8 +214,8 @@ fn compression_is_agreed_on_and_counted() {
                      --warm-up 500ms";
     let (report, _) = load(&url, arguments);
     for way in ["sent", "received"] {
-        let [plain, wire] = ["plain", "wire"]
-            .map(|n| number(&report, &format!("/compression/{way}_{n}_bytes")));
+        let [plain, wire] =
+            ["plain", "wire"].map(|n| number(&report, &format!("/compression/{way}_{n}_bytes")));
         assert!(plain > 0.0 && wire == plain, "{way}: {}", report["compression"]);
         assert_eq!(plain, number(&report, &format!("/totals/bytes_{way}")), "{way}");
     }

@@ -1,6 +1,6 @@
 //! What all formats say in the same words.
 
-use crate::load::report::{LoadKind, Outcome, PlanInfo, Report, SloResult};
+use crate::load::report::{LoadKind, Outcome, PlanInfo, Report, ServerUsage, SloResult};
 use crate::load::units;
 
 /// Stands wherever percentiles of a closed loop stand.
@@ -70,10 +70,7 @@ pub(super) const fn load_name(load: LoadKind) -> &'static str {
 
 /// What was done, as a title: `echo at 10,000/s on 100 connections`.
 pub(super) fn title(plan: &PlanInfo) -> String {
-    let connections = match plan.connections {
-        1 => "1 connection".to_owned(),
-        many => format!("{} connections", units::count(many.into())),
-    };
+    let connections = units::counted(plan.connections.into(), "connection");
     match plan.load {
         LoadKind::Open => {
             let rates = plan.stages.iter().flat_map(|stage| [stage.from_per_s, stage.to_per_s]);
@@ -153,6 +150,15 @@ pub(super) const fn close_code(code: u16) -> &'static str {
         4000..=4999 => "private use",
         _ => "not assigned",
     }
+}
+
+/// What the server's processor time is counted for, and how much that is.
+pub(super) fn server_cpu(server: &ServerUsage) -> Option<(&'static str, String)> {
+    if server.cpu_ns_per_message > 0.0 {
+        return Some(("message", units::time(server.cpu_ns_per_message)));
+    }
+    let ns = server.cpu_ns_per_connection_second?;
+    Some(("connection and second", units::time(ns)))
 }
 
 /// All errors of all kinds.

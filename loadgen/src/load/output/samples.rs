@@ -203,6 +203,7 @@ fn plain() -> Report {
             name: "echo-server".to_owned(),
             cpu_share: 0.96,
             cpu_ns_per_message: 19_400.0,
+            cpu_ns_per_connection_second: None,
             rss_before_bytes: 21_000_000,
             rss_peak_bytes: 50_700_000,
             bytes_per_connection: Some(11_480.0),

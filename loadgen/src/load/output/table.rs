@@ -3,7 +3,7 @@
 use super::facts;
 use crate::load::distribution::Distribution;
 use crate::load::report::{Phase, Report, Window};
-use crate::load::units::{bytes, count, number, rate, seconds, share, time, time_ns};
+use crate::load::units::{bytes, count, counted, number, rate, seconds, share, time, time_ns};
 
 /// A table: the first cell of each row says what the row is.
 pub(super) struct Table {
@@ -294,7 +294,8 @@ fn client(report: &Report) -> Table {
     table.row_if("achieved of the target rate", check.rate_ratio.map(share));
     table.row("busy share of the busiest thread", share(check.busy_share));
     table.row("processor time", format!("{} s", number(check.cpu_s)));
-    table.row("processor time for each message", time(check.cpu_ns_per_message));
+    let per_message = Some(check.cpu_ns_per_message).filter(|ns| *ns > 0.0);
+    table.row_if("processor time for each message", per_message.map(time));
     table.row("messages that waited in our memory, most", count(check.queued_max));
     if check.completion_overflows > 0 {
         table.row("completion queue overflows", count(check.completion_overflows));
@@ -307,7 +308,9 @@ fn server(report: &Report) -> Table {
     let Some(server) = &report.server else { return table };
     table.row("process", format!("{} ({})", server.name, server.pid));
     table.row("processors kept busy", number(server.cpu_share));
-    table.row("processor time for each message", time(server.cpu_ns_per_message));
+    if let Some((of, cpu)) = facts::server_cpu(server) {
+        table.row(format!("processor time for each {of}"), cpu);
+    }
     table.row("resident memory before", bytes(server.rss_before_bytes));
     table.row("resident memory at most", bytes(server.rss_peak_bytes));
     let per_connection = server.bytes_per_connection;
@@ -332,10 +335,7 @@ pub(super) fn plan(report: &Report) -> Table {
     table.row("answers checked", if plan.verify { "yes" } else { "no" });
     table.row("backend", &plan.backend);
     table.row("seed", plan.seed.to_string());
-    let processors = match machine.processors {
-        1 => "1 processor".to_owned(),
-        many => format!("{many} processors"),
-    };
+    let processors = counted(machine.processors as u64, "processor");
     if machine.processors > 0 {
         table.row("machine", format!("{processors}, {}", machine.processor));
         table.row("memory", bytes(machine.memory_bytes));

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::facts;
 use super::table::{self, Table};
 use crate::load::report::{LoadKind, Outcome, Report};
-use crate::load::units::{rate, seconds, share, time, time_ns};
+use crate::load::units::{counted, rate, seconds, share, time_ns};
 
 /// No line is longer.
 const COLUMNS: usize = 80;
@@ -59,7 +59,7 @@ fn planned(report: &Report) -> String {
         parts.push(format!("warmed up for {}", seconds(plan.warm_up_s)));
     }
     parts.push(format!("messages of {}", plan.payload));
-    parts.push(format!("{} threads on {}", plan.threads, plan.backend));
+    parts.push(format!("{} on {}", counted(plan.threads.into(), "thread"), plan.backend));
     parts.join(", ")
 }
 
@@ -126,8 +126,9 @@ impl Text {
         let errors = crate::load::units::count(facts::errors(report));
         self.line(&format!("{:<10}{errors}", "errors"));
         if let Some(server) = &report.server {
-            let cpu = time(server.cpu_ns_per_message);
-            self.line(&format!("{:<10}{cpu} of processor time for each message", "server"));
+            if let Some((of, cpu)) = facts::server_cpu(server) {
+                self.line(&format!("{:<10}{cpu} of processor time for each {of}", "server"));
+            }
         }
     }
 

@@ -201,7 +201,9 @@ fn a_late_client_proves_nothing_by_what_lateness_may_improve() {
     // Lower bounds are judged as they are: the server was sent as much as that.
     let both = SearchOptions {
         cap_per_s: 8_000.0,
-        ..SearchOptions::new(["p99<5ms", "rate>=900", "errors<1%"].map(|it| it.parse().unwrap()).into())
+        ..SearchOptions::new(
+            ["p99<5ms", "rate>=900", "errors<1%"].map(|it| it.parse().unwrap()).into(),
+        )
     };
     let search = found(&both, |rate| late(rate, 1e6));
     assert_eq!((search.search.found_per_s, search.end), (Some(8_000.0), SearchEnd::Cap));
@@ -221,9 +223,8 @@ fn a_confirmation_that_the_client_spoils_is_the_clients_limit() {
 
 #[test]
 fn what_was_not_found_is_no_success() {
-    let search = found(&SearchOptions { runs_max: 1, ..options("p99<5ms") }, |rate| {
-        run_with_p99(rate, 1e6)
-    });
+    let search =
+        found(&SearchOptions { runs_max: 1, ..options("p99<5ms") }, |rate| run_with_p99(rate, 1e6));
     assert_eq!(search.end, SearchEnd::Runs);
     assert_eq!(search.into_report().unwrap().verdict.outcome, Outcome::SloBreached);
 }

@@ -236,12 +236,10 @@ fn load(report: &Report) -> Option<Plot> {
     Some(Plot {
         id: "load",
         title: "Latency against load",
-        about:
-            "Each dot is one trial; hollow: a limit broke, the server's or the client's. Found: \
+        about: "Each dot is one trial; hollow: a limit broke, the server's or the client's. Found: \
                 the highest rate that was confirmed. Knee: where latency begins to rise faster \
                 than load."
-                .to_owned()
-                + if any_late { super::facts::KEPT_LATE } else { "" },
+            .to_owned() + if any_late { super::facts::KEPT_LATE } else { "" },
         x,
         y,
         lines,
