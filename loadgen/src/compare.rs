@@ -14,6 +14,8 @@ use std::str::FromStr;
 use clap::Args;
 
 pub(crate) use analysis::{Change, Comparison, Side, compare};
+#[cfg(test)]
+pub(crate) use files::parse;
 pub(crate) use metric::Metric;
 pub(crate) use show::Format;
 

@@ -26,7 +26,8 @@ pub(crate) fn read(path: &Path) -> Result<Report, String> {
     parse(&bytes).map_err(|what| format!("{name} {what}"))
 }
 
-fn parse(bytes: &[u8]) -> Result<Report, String> {
+/// A report from its JSON.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Report, String> {
     let value: Value =
         serde_json::from_slice(bytes).map_err(|error| format!("is no JSON: {error}"))?;
     let version = value.get("schema_version").and_then(Value::as_u64);
