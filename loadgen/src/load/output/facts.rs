@@ -27,6 +27,7 @@ pub(super) fn verdict_of(report: &Report) -> &'static str {
         Outcome::Ok if report.is_found_by_late_client() => {
             "Every limit was kept, although the client was late."
         }
+        Outcome::Ok if report.slo.is_empty() => "The client kept up, and nothing went wrong.",
         outcome => verdict_sentence(outcome),
     }
 }
@@ -152,10 +153,15 @@ pub(super) const fn close_code(code: u16) -> &'static str {
     }
 }
 
+/// What a report counts as messages.
+pub(super) fn counted_as(report: &Report) -> &'static str {
+    if report.plan.scenario == "storm" { "connection" } else { "message" }
+}
+
 /// What the server's processor time is counted for, and how much that is.
-pub(super) fn server_cpu(server: &ServerUsage) -> Option<(&'static str, String)> {
+pub(super) fn server_cpu(report: &Report, server: &ServerUsage) -> Option<(&'static str, String)> {
     if server.cpu_ns_per_message > 0.0 {
-        return Some(("message", units::time(server.cpu_ns_per_message)));
+        return Some((counted_as(report), units::time(server.cpu_ns_per_message)));
     }
     let ns = server.cpu_ns_per_connection_second?;
     Some(("connection and second", units::time(ns)))

@@ -2,9 +2,9 @@
 
 use crate::load::distribution::Distribution;
 use crate::load::report::{
-    ClientCheck, CloseCount, Compression, ErrorCount, Fanout, Latency, Live, LoadKind, Machine,
-    Outcome, Phase, Phases, PlanInfo, Report, SCHEMA_VERSION, Search, SearchStep, ServerUsage,
-    SloResult, SlowConsumers, Stage, Totals, Verdict, Window,
+    Class, ClientCheck, CloseCount, Compression, ErrorCount, Fanout, Latency, Live, LoadKind,
+    Machine, Outcome, Phase, Phases, PlanInfo, Report, SCHEMA_VERSION, Search, SearchStep,
+    ServerUsage, SloResult, SlowConsumers, Stage, Totals, Verdict, Window,
 };
 
 /// What a careless page would run, and a careless terminal obey.
@@ -111,6 +111,7 @@ fn windows(count: usize, median_ns: f64) -> Vec<Window> {
 /// Everything that a report can have.
 pub(crate) fn rich() -> Report {
     Report {
+        classes: vec![Class { name: "say | <b>".to_owned(), times: times(5_000, 2e6, 10) }],
         fanout: Some(fanout()),
         slow: Some(SlowConsumers {
             connections: 50,

@@ -2,7 +2,7 @@
 
 use super::facts;
 use crate::load::distribution::Distribution;
-use crate::load::report::{Phase, Report, Window};
+use crate::load::report::{LoadKind, Phase, Report, Window};
 use crate::load::units::{bytes, count, counted, number, rate, seconds, share, time, time_ns};
 
 /// A table: the first cell of each row says what the row is.
@@ -92,7 +92,7 @@ fn distributions<'a>(
 /// The three answers to "how long?".
 pub(super) fn latency(report: &Report) -> Table {
     let mut table = distributions("Latency", latencies(report));
-    if report.plan.load == crate::load::report::LoadKind::Closed {
+    if report.plan.load == LoadKind::Closed {
         table.note = Some(facts::CLOSED_LOOP.to_owned());
     }
     table
@@ -132,6 +132,10 @@ pub(super) fn latency_in_full(report: &Report) -> Table {
 pub(super) fn results(report: &Report) -> Vec<Table> {
     let tables = [
         slo(report),
+        distributions(
+            "Measured by the scenario file",
+            report.classes.iter().map(|class| (class.name.as_str(), &class.times)),
+        ),
         distributions("Opening a connection", phases(report)),
         traffic(report),
         errors(report),
@@ -164,18 +168,34 @@ fn traffic(report: &Report) -> Table {
         if report.measured_s > 0.0 { messages as f64 / report.measured_s } else { 0.0 }
     };
     table.row_if("target rate", check.target_per_s.map(rate));
-    table.row("achieved rate", rate(check.achieved_per_s));
-    table.row("received rate", rate(per_s(totals.messages_received)));
-    table.row("messages sent", count(totals.messages_sent));
-    table.row("messages received", count(totals.messages_received));
-    table.row("payload sent", bytes(totals.bytes_sent));
-    table.row("payload received", bytes(totals.bytes_received));
-    table.row("not answered at the end", count(totals.unanswered));
-    if report.plan.verify {
+    let scenario = report.plan.scenario.as_str();
+    if report.plan.load != LoadKind::Receive {
+        table.row("achieved rate", rate(check.achieved_per_s));
+    }
+    if scenario == "storm" {
+        table.row("connections begun", count(totals.messages_sent));
+        table.row("of these, opened", count(totals.messages_received));
+    } else if scenario != "idle" || totals.messages_received > 0 {
+        table.row("received rate", rate(per_s(totals.messages_received)));
+        if report.plan.load != LoadKind::Receive {
+            table.row("messages sent", count(totals.messages_sent));
+        }
+        // What slow ones have got has a table of its own.
+        let fast = if report.slow.is_some() { ", but by slow ones" } else { "" };
+        table.row(format!("messages received{fast}"), count(totals.messages_received));
+        if report.plan.load != LoadKind::Receive {
+            table.row("payload sent", bytes(totals.bytes_sent));
+        }
+        table.row(format!("payload received{fast}"), bytes(totals.bytes_received));
+    }
+    if matches!(scenario, "echo" | "slow" | "storm") {
+        table.row("not answered at the end", count(totals.unanswered));
+    }
+    if report.plan.verify && matches!(scenario, "echo" | "slow" | "file") {
         table.row("answers that were wrong", count(totals.mismatches));
     }
-    table.row("connections opened", count(totals.connections_opened));
-    table.row("connections at most", count(totals.connections_peak));
+    table.row("connections opened, from the beginning", count(totals.connections_opened));
+    table.row("connections open at a time, most", count(totals.connections_peak));
     table.row("connections that failed", count(totals.connections_failed));
     table.row("connections that were lost", count(totals.connections_lost));
     if totals.pings_sent > 0 {
@@ -295,7 +315,8 @@ fn client(report: &Report) -> Table {
     table.row("busy share of the busiest thread", share(check.busy_share));
     table.row("processor time", format!("{} s", number(check.cpu_s)));
     let per_message = Some(check.cpu_ns_per_message).filter(|ns| *ns > 0.0);
-    table.row_if("processor time for each message", per_message.map(time));
+    let of = facts::counted_as(report);
+    table.row_if(&format!("processor time for each {of}"), per_message.map(time));
     table.row("messages that waited in our memory, most", count(check.queued_max));
     if check.completion_overflows > 0 {
         table.row("completion queue overflows", count(check.completion_overflows));
@@ -308,7 +329,7 @@ fn server(report: &Report) -> Table {
     let Some(server) = &report.server else { return table };
     table.row("process", format!("{} ({})", server.name, server.pid));
     table.row("processors kept busy", number(server.cpu_share));
-    if let Some((of, cpu)) = facts::server_cpu(server) {
+    if let Some((of, cpu)) = facts::server_cpu(report, server) {
         table.row(format!("processor time for each {of}"), cpu);
     }
     table.row("resident memory before", bytes(server.rss_before_bytes));
@@ -332,7 +353,10 @@ pub(super) fn plan(report: &Report) -> Table {
     let planned = (seconds(plan.duration_s), seconds(plan.warm_up_s));
     table.row("planned", format!("{} after {} of warming up", planned.0, planned.1));
     table.row("message", &plan.payload);
-    table.row("answers checked", if plan.verify { "yes" } else { "no" });
+    if matches!(plan.scenario.as_str(), "echo" | "slow") {
+        table.row("answers checked", if plan.verify { "yes" } else { "no" });
+    }
+    table.row_if("TLS", report.tls.clone());
     table.row("backend", &plan.backend);
     table.row("seed", plan.seed.to_string());
     let processors = counted(machine.processors as u64, "processor");

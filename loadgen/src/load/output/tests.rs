@@ -85,6 +85,18 @@ fn every_format_is_written_whole() {
     assert_eq!(json(&read).unwrap(), text, "reading and writing loses nothing");
 }
 
+#[test]
+fn what_a_scenario_file_measures_is_shown() {
+    let report = samples::rich();
+    let p50 = crate::load::units::time_ns(report.classes[0].times.quantile_ns(0.5));
+    let pages = [text::render(&report, false), html::render(&report), markdown::render(&report)];
+    for page in pages {
+        let at = page.find("Measured by the scenario file").expect("its table");
+        let row = page[at..].lines().find(|line| line.contains("say")).expect("its row");
+        assert!(row.replace('\u{a0}', " ").contains(&p50), "{row}");
+    }
+}
+
 /// Numbers as they are measured have as many digits as there are.
 #[test]
 fn what_is_read_is_what_was_measured_to_the_last_digit() {

@@ -58,7 +58,11 @@ fn planned(report: &Report) -> String {
     if plan.warm_up_s > 0.0 {
         parts.push(format!("warmed up for {}", seconds(plan.warm_up_s)));
     }
-    parts.push(format!("messages of {}", plan.payload));
+    match plan.scenario.as_str() {
+        "push" | "idle" | "storm" => {}
+        "file" => parts.push(format!("scenario {}", plan.payload)),
+        _ => parts.push(format!("messages of {}", plan.payload)),
+    }
     parts.push(format!("{} on {}", counted(plan.threads.into(), "thread"), plan.backend));
     parts.join(", ")
 }
@@ -118,15 +122,18 @@ impl Text {
             self.styled(BOLD, &line);
         }
         let check = &report.client;
-        let mut line = format!("{:<10}{}", "rate", rate(check.achieved_per_s));
-        if let (Some(target), Some(ratio)) = (check.target_per_s, check.rate_ratio) {
-            let _ = write!(line, " of {} ({})", rate(target), share(ratio));
+        // Connections that only stay open have none.
+        if report.plan.scenario != "idle" {
+            let mut line = format!("{:<10}{}", "rate", rate(check.achieved_per_s));
+            if let (Some(target), Some(ratio)) = (check.target_per_s, check.rate_ratio) {
+                let _ = write!(line, " of {} ({})", rate(target), share(ratio));
+            }
+            self.line(&line);
         }
-        self.line(&line);
         let errors = crate::load::units::count(facts::errors(report));
         self.line(&format!("{:<10}{errors}", "errors"));
         if let Some(server) = &report.server {
-            if let Some((of, cpu)) = facts::server_cpu(server) {
+            if let Some((of, cpu)) = facts::server_cpu(report, server) {
                 self.line(&format!("{:<10}{cpu} of processor time for each {of}", "server"));
             }
         }

@@ -137,7 +137,7 @@ fn tiles(out: &mut String, report: &Report) {
     if report.plan.load != LoadKind::Receive {
         let target = match (check.target_per_s, check.rate_ratio) {
             (Some(target), Some(ratio)) => format!("{} of {}", share(ratio), rate(target)),
-            _ => counted(totals.messages_sent, "message"),
+            _ => counted(totals.messages_sent, facts::counted_as(report)),
         };
         tile("Sent", rate(check.achieved_per_s), target);
     }
@@ -158,7 +158,7 @@ fn tiles(out: &mut String, report: &Report) {
     if let Some(server) = &report.server {
         let share = crate::load::units::number(server.cpu_share);
         let busy = format!("{share} processors busy");
-        match facts::server_cpu(server) {
+        match facts::server_cpu(report, server) {
             Some((of, cpu)) => tile("Server CPU", cpu, format!("for each {of}; {busy}")),
             None => tile("Server CPU", share, "processors busy".to_owned()),
         }
