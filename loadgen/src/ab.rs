@@ -22,18 +22,24 @@ const EXIT_INVALID: u8 = 4;
 
 /// Options of `ab` besides those of the load.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Servers")]
 pub(crate) struct Options {
-    /// A server, by a name for the table: A=ws://127.0.0.1:9001/; the first is the baseline. With
-    /// --server-command of the same name, {port} in the URL is its port
+    /// A server and its name, such as A=ws://127.0.0.1:9001/
+    ///
+    /// The first is the baseline. With a --server-command of the same name, {port} in the URL is
+    /// its port.
     #[arg(long = "server", value_name = "NAME=URL")]
     servers: Vec<Named>,
-    /// Starts this server afresh for each of its runs, and ends it: A='./server --port {port}', or
-    /// with variables A='env PORT={port} node server.js'; sh -c '...' for more than one command.
-    /// Without --server of that name its URL is ws://127.0.0.1:{port}/, and it comes after those
-    /// with one
+    /// A server to start afresh for each run, such as A='./server --port {port}'
+    ///
+    /// It is ended after the run. With variables: A='env PORT={port} node server.js'; sh -c '...'
+    /// for more than one command. Without a --server of that name its URL is
+    /// ws://127.0.0.1:{port}/, and it comes after those with one.
     #[arg(long = "server-command", value_name = "NAME=COMMAND")]
     commands: Vec<Named>,
-    /// Runs of each; fewer than 4 cannot show a difference but within a run
+    /// Runs of each
+    ///
+    /// Fewer than 4 cannot show a difference, but within a run.
     #[arg(long, value_name = "N", default_value_t = 5,
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
     repeats: u32,

@@ -29,12 +29,13 @@ const EXIT_REGRESSION: u8 = 5;
 /// Options of `compare`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Reports (JSON): the baseline, then one candidate or more; of several runs of the same
-    /// thing, give all, with commas: a1.json,a2.json
-    #[arg(required = true, value_name = "REPORT.json[,..]")]
+    /// Reports (JSON): the baseline, then one candidate or more
+    ///
+    /// Of several runs of the same thing give all, with commas: a1.json,a2.json.
+    #[arg(required = true, value_name = "REPORT,..")]
     reports: Vec<String>,
     /// The baseline; then all others are candidates
-    #[arg(long, value_name = "REPORT.json,..")]
+    #[arg(long, value_name = "REPORT,..")]
     baseline: Option<String>,
     #[command(flatten)]
     judge: JudgeOptions,
@@ -45,13 +46,17 @@ pub(crate) struct Options {
 
 /// What `compare` and `ab` do with what they find.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Judgement")]
 pub(crate) struct JudgeOptions {
-    /// Exit with 5 if this is significantly worse, and by more than this: p99>5%. For p50, p90,
-    /// p99, p99.9, rate, cpu, rss, errors; may be given several times
-    #[arg(long = "fail-on", value_name = "METRIC>PERCENT%")]
+    /// Exit with 5 if this is worse by more, such as 'p99>5%'; may be repeated
+    ///
+    /// If it is significantly worse, that is. For p50, p90, p99, p99.9, rate, cpu, rss and errors.
+    #[arg(long = "fail-on", value_name = "LIMIT")]
     pub(crate) fail_on: Vec<FailOn>,
-    /// Compare medians, not means: one odd run or window does not matter then, but neither does a
-    /// stall that only some have, and small differences are seen less often
+    /// Compare medians, not means
+    ///
+    /// One odd run or window does not matter then, but neither does a stall that only some have,
+    /// and small differences are seen less often.
     #[arg(long)]
     medians: bool,
     /// Print JSON

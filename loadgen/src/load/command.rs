@@ -16,7 +16,7 @@ use super::options::LoadOptions;
 use super::output::progress::Progress;
 use super::output::{OutputOptions, text};
 use super::preflight::{Demand, Limits, Preflight, Severity};
-use super::report::{Observer, Outcome, Report, Stage};
+use super::report::{LoadKind, Observer, Outcome, Report, Stage};
 use super::run::Setup;
 use super::search::{SearchOptions, find_max};
 use super::signals::Signals;
@@ -77,7 +77,7 @@ pub(crate) struct GateOptions {
     find_max_tolerance: f64,
     /// Try no rate above this
     #[arg(long, value_name = "RATE", default_value = "100M", requires = "find_max")]
-    #[arg(value_parser = units::parse_rate)]
+    #[arg(value_parser = units::parse_rate_above_zero)]
     find_max_cap: f64,
     /// How many more runs must keep the limits at the rate that was found
     #[arg(long, value_name = "N", default_value_t = 3, requires = "find_max")]
@@ -92,6 +92,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
         Ok(setup) => setup,
         Err(error) => return Ok(usage(&error)),
     };
+    if options.gates.find_max && setup.plan.load != LoadKind::Open {
+        let what = "--find-max needs a rate: not --file, and not --scenario push or idle";
+        return Ok(usage(what));
+    }
     let preflight = examine(&setup);
     if options.preflight {
         println!("{preflight}");

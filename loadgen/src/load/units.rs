@@ -162,6 +162,14 @@ pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
     Ok(number * size)
 }
 
+/// As `parse_rate`, for what cannot be nothing.
+pub(crate) fn parse_rate_above_zero(text: &str) -> Result<f64, String> {
+    match parse_rate(text)? {
+        per_s if per_s > 0.0 => Ok(per_s),
+        _ => Err("it must be above 0".into()),
+    }
+}
+
 /// Reads `5%` and `0.05`.
 pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
     let (number, unit) = split(text)?;
