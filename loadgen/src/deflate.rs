@@ -14,7 +14,8 @@ pub(crate) struct DeflateOptions {
     deflate: bool,
     /// Who may refer to earlier messages: smaller, at up to 270 KiB a connection for what the
     /// server sends and 32 KiB for what clients send
-    #[arg(long, value_enum, requires = "deflate", default_value_t = Takeover::None)]
+    #[arg(long, value_name = "WHO", value_enum, requires = "deflate")]
+    #[arg(default_value_t = Takeover::None)]
     deflate_takeover: Takeover,
     /// From 1, fastest, to 9, smallest
     #[arg(long, value_name = "N", requires = "deflate", default_value_t = 6)]

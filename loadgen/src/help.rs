@@ -63,7 +63,7 @@ Examples:
   An echo server for the load:
     sockeye serve
   With TLS; SIGHUP reads the certificate again:
-    sockeye serve --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem
+    sockeye serve --tls-cert cert.pem --tls-key key.pem
   A chat, at http://127.0.0.1:9001/ in a browser:
     sockeye serve --app chat
   Silent for 40 ms twice a second, to see whether a load tool tells:
@@ -72,19 +72,20 @@ Examples:
 pub(crate) const LOAD: &str = "\
 Examples:
   An echo server, and a page with plots:
-    sockeye load ws://127.0.0.1:9001/ --rate 20k --connections 500 --html report.html
+    sockeye load ws://127.0.0.1:9001/ --rate 20k --html report.html
   What a server sends by itself:
-    sockeye load wss://ticker.example/feed --scenario push --connections 1000
-  Two publishers, and 500 subscribers that must get everything:
-    sockeye load ws://127.0.0.1:9001/ --scenario fanout --publishers 2 --connections 500
+    sockeye load wss://ticker.example/feed --scenario push -c 1000
+  One publisher, and 500 subscribers that must get everything:
+    sockeye load ws://127.0.0.1:9001/ --scenario fanout -c 500
   What idle connections cost the server's process:
-    sockeye load ws://127.0.0.1:9001/ --scenario idle --connections 9000 --server-pid 4711
+    sockeye load ws://127.0.0.1:9001/ --scenario idle -c 9000 \\
+        --server-pid 4711
   One of twenty connections reads slowly:
-    sockeye load ws://127.0.0.1:9001/ --scenario slow --slow 5%:10kB/s --rate 5k
+    sockeye load ws://127.0.0.1:9001/ --scenario slow --slow 5%:10kB/s
   500 new connections a second:
-    sockeye load ws://127.0.0.1:9001/ --scenario storm --connections 200 --rate 500
+    sockeye load ws://127.0.0.1:9001/ --scenario storm --rate 500
   A scenario of your own:
-    sockeye load ws://127.0.0.1:9001/ --file login.toml --connections 200
+    sockeye load ws://127.0.0.1:9001/ --file login.toml -c 200
   How many messages, not how fast each of them:
     sockeye load ws://127.0.0.1:9001/ --closed --in-flight 8
   How much it can take while p99 stays below 5 ms:
@@ -95,7 +96,7 @@ Exit codes:
     1  the run failed
     2  the command line or a scenario file is wrong
     3  a limit (--slo) was not kept
-    4  the client was the bottleneck: the figures say nothing about the server
+    4  INVALID: the client was the bottleneck, not the server
   130  SIGINT; 143: SIGTERM";
 
 pub(crate) const COMPARE: &str = "\
@@ -103,20 +104,22 @@ Examples:
   Two runs:
     sockeye compare before.json after.json
   Several runs of each, as a gate:
-    sockeye compare a1.json,a2.json,a3.json,a4.json b1.json,b2.json,b3.json,b4.json \\
-        --fail-on 'p99>5%'
+    sockeye compare a1.json,a2.json,a3.json,a4.json \\
+        b1.json,b2.json,b3.json,b4.json --fail-on 'p99>5%'
 
 Exit codes: 0; 4 if a run is INVALID; 5 if --fail-on finds it worse.";
 
 pub(crate) const AB: &str = "\
 Examples:
   Two servers that run already:
-    sockeye ab --server A=ws://127.0.0.1:9001/ --server B=ws://127.0.0.1:9002/ --rate 10k
+    sockeye ab --server A=ws://127.0.0.1:9001/ \\
+        --server B=ws://127.0.0.1:9002/ --rate 10k
   Two programs, each started afresh for each of its runs:
     sockeye ab --server-command A='./old --port {port}' \\
-        --server-command B='./new --port {port}' --rate 10k --fail-on 'p99>5%'
+        --server-command B='./new --port {port}' --fail-on 'p99>5%'
 
-Exit codes: 0; 1 if a run failed; 4 if one is INVALID; 5 if --fail-on finds B worse.";
+Exit codes: 0; 1 if a run failed; 4 if one is INVALID; 5 if B is worse
+by more than --fail-on allows.";
 
 #[cfg(test)]
 mod tests {
@@ -151,6 +154,8 @@ mod tests {
     fn examples_are_taken() {
         let mut count = 0;
         for text in [SERVE, LOAD, COMPARE, AB] {
+            // A manual page has 80 columns, of which some are its margins.
+            assert!(text.lines().all(|line| line.len() <= 73), "{text}");
             let joined = text.replace("\\\n", " ");
             for line in joined.lines().filter(|line| line.trim().starts_with("sockeye ")) {
                 let mut words = Vec::new();

@@ -132,10 +132,10 @@ impl Text {
         }
         let errors = crate::load::units::count(facts::errors(report));
         self.line(&format!("{:<10}{errors}", "errors"));
-        if let Some(server) = &report.server {
-            if let Some((of, cpu)) = facts::server_cpu(report, server) {
-                self.line(&format!("{:<10}{cpu} of processor time for each {of}", "server"));
-            }
+        if let Some(server) = &report.server
+            && let Some((of, cpu)) = facts::server_cpu(report, server)
+        {
+            self.line(&format!("{:<10}{cpu} of processor time for each {of}", "server"));
         }
     }
 
