@@ -181,7 +181,7 @@ fn traffic(report: &Report) -> Table {
             table.row("messages sent", count(totals.messages_sent));
         }
         // What slow ones have got has a table of its own.
-        let fast = if report.slow.is_some() { ", but by slow ones" } else { "" };
+        let fast = if report.slow.is_some() { ", slow ones apart" } else { "" };
         table.row(format!("messages received{fast}"), count(totals.messages_received));
         if report.plan.load != LoadKind::Receive {
             table.row("payload sent", bytes(totals.bytes_sent));

@@ -134,16 +134,18 @@ fn tiles(out: &mut String, report: &Report) {
         tile("max", time_ns(times.max_ns()), format!("{name}, of {}", count(times.count())));
     }
     let (totals, check) = (&report.totals, &report.client);
+    let is_storm = report.plan.scenario == "storm";
+    let [sent, received] = if is_storm { ["Begun", "Opened"] } else { ["Sent", "Received"] };
     if report.plan.load != LoadKind::Receive {
         let target = match (check.target_per_s, check.rate_ratio) {
             (Some(target), Some(ratio)) => format!("{} of {}", share(ratio), rate(target)),
             _ => counted(totals.messages_sent, facts::counted_as(report)),
         };
-        tile("Sent", rate(check.achieved_per_s), target);
+        tile(sent, rate(check.achieved_per_s), target);
     }
     if totals.messages_received > 0 && report.measured_s > 0.0 {
         let per_s = rate(totals.messages_received as f64 / report.measured_s);
-        tile("Received", per_s, counted(totals.messages_received, "message"));
+        tile(received, per_s, counted(totals.messages_received, facts::counted_as(report)));
     }
     let lost = totals.connections_failed + totals.connections_lost;
     let lost =
