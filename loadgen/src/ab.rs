@@ -9,34 +9,37 @@ use std::error::Error;
 use std::fmt::Display;
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::compare::{self, JudgeOptions, Metric, Side, compare};
 use crate::load::report::{Outcome, Report};
+use crate::load::signals::Signals;
 use server::ServerProcess;
 
 const EXIT_INVALID: u8 = 4;
-const EXIT_INTERRUPTED: u8 = 130;
 
 /// Options of `ab` besides those of the load.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Servers")]
 pub(crate) struct Options {
-    /// A server, by a name for the table: A=ws://127.0.0.1:9001/; the first is the baseline. With
-    /// --server-command of the same name, {port} in the URL is its port
+    /// A server and its name, such as A=ws://127.0.0.1:9001/
+    ///
+    /// The first is the baseline. With a --server-command of the same name, {port} in the URL is
+    /// its port.
     #[arg(long = "server", value_name = "NAME=URL")]
     servers: Vec<Named>,
-    /// Starts this server afresh for each of its runs, and ends it: A='./server --port {port}', or
-    /// with variables A='env PORT={port} node server.js'; sh -c '...' for more than one command.
-    /// Without --server of that name its URL is ws://127.0.0.1:{port}/, and it comes after those
-    /// with one
+    /// A server to start afresh for each run, such as A='./server --port {port}'
+    ///
+    /// It is ended after the run. With variables: A='env PORT={port} node server.js'; sh -c '...'
+    /// for more than one command. Without a --server of that name its URL is
+    /// ws://127.0.0.1:{port}/, and it comes after those with one.
     #[arg(long = "server-command", value_name = "NAME=COMMAND")]
     commands: Vec<Named>,
-    /// Runs of each; fewer than 4 cannot show a difference but within a run
+    /// Runs of each
+    ///
+    /// Fewer than 4 cannot show a difference, but within a run.
     #[arg(long, value_name = "N", default_value_t = 5,
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
     repeats: u32,
@@ -89,19 +92,19 @@ struct Contender {
 /// Measures in turns, compares and prints. `measure` does one run.
 pub(crate) fn run<E: Display>(
     options: &Options,
+    signals: &Signals,
     mut measure: impl FnMut(&Target) -> Result<Report, E>,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let contenders = contenders(options)?;
-    let signals = Signals::register()?;
     let mut sides =
         contenders.clone().map(|it| Side { name: it.name, reports: Vec::<Report>::new() });
     let turns = turns(options.repeats);
     for (n, &which) in turns.iter().enumerate() {
         let (contender, side) = (&contenders[which], &mut sides[which]);
         let of = format!("run {} of {}, {}", n + 1, turns.len(), contender.name);
-        let report = match one_run(contender, options, &signals, &mut measure) {
+        let report = match one_run(contender, options, signals, &mut measure) {
             Ok(report) => report,
-            Err(_) if signals.last().is_some() => break,
+            Err(_) if signals.came() => break,
             Err(error) => return Err(format!("{of}: {error}").into()),
         };
         eprintln!("sockeye: {of}: {}", summary(&report));
@@ -117,7 +120,7 @@ pub(crate) fn run<E: Display>(
         }
         side.reports.push(report);
     }
-    conclude(options, &sides, turns.len(), &signals)
+    conclude(options, &sides, turns.len(), signals)
 }
 
 fn conclude(
@@ -139,7 +142,7 @@ fn conclude(
         code = compare::conclude(&[comparison], &judge)?;
     }
     if done < turns {
-        return Ok(ExitCode::from(signals.last().map_or(EXIT_INTERRUPTED, |signal| 128 + signal)));
+        return Ok(ExitCode::from(signals.exit_code()));
     }
     let failed = |report: &Report| report.verdict.outcome == Outcome::Failed;
     let any_failed = sides.iter().flat_map(|side| &side.reports).any(failed);
@@ -164,7 +167,7 @@ fn one_run<E: Display>(
         return measure(&target(None, None)).map_err(|error| error.to_string());
     };
     let timeout = Duration::from_secs(options.server_start_timeout_s);
-    let server = ServerProcess::start(command, timeout, &|| signals.last().is_some())?;
+    let server = ServerProcess::start(command, timeout, &|| signals.came())?;
     let result = measure(&target(Some(server.port()), Some(server.pid())));
     result.map_err(|error| match server.end() {
         said if said.is_empty() => error.to_string(),
@@ -220,36 +223,6 @@ fn contenders(options: &Options) -> Result<[Contender; 2], String> {
             "ab compares two servers, not {found}: --server A=URL --server B=URL, or \
              --server-command A='./server --port {{port}}'"
         )),
-    }
-}
-
-/// Remembers the last signal that asks for an end, so that servers are ended before this process.
-struct Signals {
-    last: Arc<AtomicUsize>,
-    ids: Vec<signal_hook::SigId>,
-}
-
-impl Signals {
-    fn register() -> std::io::Result<Self> {
-        let mut signals = Self { last: Arc::default(), ids: Vec::new() };
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            let number = usize::try_from(signal).unwrap_or_default();
-            let last = Arc::clone(&signals.last);
-            signals.ids.push(signal_hook::flag::register_usize(signal, last, number)?);
-        }
-        Ok(signals)
-    }
-
-    fn last(&self) -> Option<u8> {
-        u8::try_from(self.last.load(Ordering::SeqCst)).ok().filter(|signal| *signal > 0)
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        for id in self.ids.drain(..) {
-            signal_hook::low_level::unregister(id);
-        }
     }
 }
 

@@ -14,9 +14,12 @@ use std::str::FromStr;
 use clap::Args;
 
 pub(crate) use analysis::{Change, Comparison, Side, compare};
+#[cfg(test)]
+pub(crate) use files::parse;
 pub(crate) use metric::Metric;
 pub(crate) use show::Format;
 
+use crate::load::units::share;
 use crate::stats::Statistic;
 
 /// Exit codes besides 0, 1 and 2.
@@ -26,12 +29,13 @@ const EXIT_REGRESSION: u8 = 5;
 /// Options of `compare`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Reports (JSON): the baseline, then one candidate or more; of several runs of the same
-    /// thing, give all, with commas: a1.json,a2.json
-    #[arg(required = true, value_name = "REPORT.json[,..]")]
+    /// Reports (JSON): the baseline, then one candidate or more
+    ///
+    /// Of several runs of the same thing give all, with commas: a1.json,a2.json.
+    #[arg(required = true, value_name = "REPORT,..")]
     reports: Vec<String>,
     /// The baseline; then all others are candidates
-    #[arg(long, value_name = "REPORT.json,..")]
+    #[arg(long, value_name = "REPORT,..")]
     baseline: Option<String>,
     #[command(flatten)]
     judge: JudgeOptions,
@@ -42,13 +46,17 @@ pub(crate) struct Options {
 
 /// What `compare` and `ab` do with what they find.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Judgement")]
 pub(crate) struct JudgeOptions {
-    /// Exit with 5 if this is significantly worse, and by more than this: p99>5%. For p50, p90,
-    /// p99, p99.9, rate, cpu, rss, errors; may be given several times
-    #[arg(long = "fail-on", value_name = "METRIC>PERCENT%")]
+    /// Exit with 5 if this is worse by more, such as 'p99>5%'; may be repeated
+    ///
+    /// If it is significantly worse, that is. For p50, p90, p99, p99.9, rate, cpu, rss and errors.
+    #[arg(long = "fail-on", value_name = "LIMIT")]
     pub(crate) fail_on: Vec<FailOn>,
-    /// Compare medians, not means: one odd run or window does not matter then, but neither does a
-    /// stall that only some have, and small differences are seen less often
+    /// Compare medians, not means
+    ///
+    /// One odd run or window does not matter then, but neither does a stall that only some have,
+    /// and small differences are seen less often.
     #[arg(long)]
     medians: bool,
     /// Print JSON
@@ -100,6 +108,17 @@ impl FromStr for FailOn {
 }
 
 impl FailOn {
+    /// The sentence, if this could not be tested: then it has passed nothing.
+    fn untested(&self, comparison: &Comparison) -> Option<String> {
+        let row = comparison.rows.iter().find(|row| row.metric == self.metric);
+        let why = match row {
+            None => "a side has no such figure",
+            Some(row) if !row.is_tested => "there are too few samples",
+            Some(_) => return None,
+        };
+        Some(format!("{}: {} was not judged: {why}", comparison.candidate, self.metric.name()))
+    }
+
     /// The sentence, if the candidate is worse by more than that.
     fn breach(&self, comparison: &Comparison) -> Option<String> {
         let row = comparison.rows.iter().find(|row| row.metric == self.metric)?;
@@ -107,10 +126,10 @@ impl FailOn {
         let worse_by = row.worse_by().unwrap_or(f64::INFINITY);
         (row.change == Change::Worse && worse_by > self.worse_by).then(|| {
             format!(
-                "{}: {} is worse by {:.1} %, more than {} %",
+                "{}: {} is worse by {}, more than {} %",
                 comparison.candidate,
                 self.metric.name(),
-                worse_by * 100.0,
+                share(worse_by),
                 self.worse_by * 100.0
             )
         })
@@ -158,13 +177,17 @@ pub(crate) fn conclude(
     let mut stdout = io::stdout().lock();
     stdout.write_all(show::text(comparisons, options.format())?.as_bytes())?;
     stdout.flush()?;
-    let breaches = comparisons.iter().flat_map(|comparison| {
-        options.fail_on.iter().filter_map(|fail_on| fail_on.breach(comparison))
-    });
     let mut code = ExitCode::SUCCESS;
-    for breach in breaches {
-        eprintln!("sockeye: {breach}");
-        code = ExitCode::from(EXIT_REGRESSION);
+    for comparison in comparisons {
+        for fail_on in &options.fail_on {
+            if let Some(why) = fail_on.untested(comparison) {
+                eprintln!("sockeye: {why}");
+            }
+            if let Some(breach) = fail_on.breach(comparison) {
+                eprintln!("sockeye: {breach}");
+                code = ExitCode::from(EXIT_REGRESSION);
+            }
+        }
     }
     Ok(code)
 }

@@ -3,6 +3,8 @@
 use clap::{Args, ValueEnum};
 use sockeye::DeflateConfig;
 
+use crate::load::units::parse_length;
+
 /// Options of permessage-deflate.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Compression")]
@@ -12,7 +14,8 @@ pub(crate) struct DeflateOptions {
     deflate: bool,
     /// Who may refer to earlier messages: smaller, at up to 270 KiB a connection for what the
     /// server sends and 32 KiB for what clients send
-    #[arg(long, value_enum, requires = "deflate", default_value_t = Takeover::None)]
+    #[arg(long, value_name = "WHO", value_enum, requires = "deflate")]
+    #[arg(default_value_t = Takeover::None)]
     deflate_takeover: Takeover,
     /// From 1, fastest, to 9, smallest
     #[arg(long, value_name = "N", requires = "deflate", default_value_t = 6)]
@@ -31,7 +34,8 @@ pub(crate) struct DeflateOptions {
     #[arg(value_parser = clap::value_parser!(u8).range(8..=15))]
     deflate_client_window: u8,
     /// Shorter messages leave as they are
-    #[arg(long, value_name = "BYTES", requires = "deflate", default_value_t = 128)]
+    #[arg(long, value_name = "BYTES", requires = "deflate", default_value = "128")]
+    #[arg(value_parser = parse_length)]
     deflate_min: usize,
 }
 

@@ -6,6 +6,7 @@ mod compare;
 mod deflate;
 mod demo;
 mod files;
+mod help;
 mod load;
 mod manual;
 mod serve;
@@ -16,7 +17,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -35,14 +36,18 @@ struct Cli {
 enum Command {
     /// Run a server until SIGINT or SIGTERM, which close every connection with 1001; SIGHUP reads
     /// certificates again
+    #[command(after_long_help = help::SERVE)]
     Serve(serve::Options),
     /// Run a server and a load against it in this process, for ten seconds
     Demo(demo::Options),
     /// Load any WebSocket server, and tell honestly how it bears it
+    #[command(after_help = help::SHORT, after_long_help = help::LOAD)]
     Load(Box<load::Options>),
     /// Compare reports of load, and say what is chance and what is not
+    #[command(after_long_help = help::COMPARE)]
     Compare(compare::Options),
     /// Load two servers in turns, and say whether they differ
+    #[command(after_help = help::SHORT, after_long_help = help::AB)]
     Ab(Box<load::AbOptions>),
     /// Print what a shell needs to complete commands and options
     Completions(manual::CompletionsOptions),
@@ -51,7 +56,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
+    let matches = help::with_short_help(Cli::command()).try_get_matches();
+    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = cli.unwrap_or_else(|error| refuse(&error));
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| "warn".into()))
@@ -84,11 +91,62 @@ fn refuse(error: &clap::Error) -> ! {
     if !error.use_stderr() || error.kind() == NothingGiven {
         error.exit();
     }
-    let text = error.to_string();
+    eprintln!("sockeye: {}; --help has all there is", in_one_line(&error.to_string()));
+    std::process::exit(2);
+}
+
+/// What clap says in several lines, with the words for numbers that the standard library has for
+/// programmers put into others.
+fn in_one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let is_ours = |line: &&str| !line.starts_with("Usage:") && !line.starts_with("For more");
-    let what = lines.take_while(is_ours).collect::<Vec<_>>().join("; ");
-    let what = what.trim_start_matches("error: ");
-    eprintln!("sockeye: {what}; --help has all there is");
-    std::process::exit(2);
+    // How to pass what looks like an option is of no use: nothing here takes that.
+    let is_of_use = |line: &&str| !line.starts_with("tip: to pass");
+    let mut one = String::new();
+    for line in lines.take_while(is_ours).filter(is_of_use) {
+        one += match one.chars().last() {
+            None => "",
+            Some(':') => " ",
+            Some('>') if line.starts_with(['<', '-']) => ", ",
+            Some(_) => "; ",
+        };
+        one += line;
+    }
+    one.trim_start_matches("error: ")
+        .replace("the following required arguments were not provided", "this is missing")
+        .replace("number would be zero for non-zero type", "it must be at least 1")
+        .replace("invalid digit found in string", "it must be a whole number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_one_line() {
+        let said = |arguments: &str| {
+            let words = ["sockeye"].into_iter().chain(arguments.split(' '));
+            let error = Cli::try_parse_from(words).expect_err(arguments);
+            in_one_line(&error.to_string())
+        };
+        for (arguments, expected) in [
+            ("load", "this is missing: <URL>"),
+            ("load ws://h/ --find-max", "this is missing: --slo <LIMIT>"),
+            ("load ws://h/ --find-max-cap 5k", "this is missing: --slo <LIMIT>, --find-max"),
+            ("load ws://h/ --rate -5", "unexpected argument '-5' found"),
+            (
+                "load ws://h/ --connections 0",
+                "invalid value '0' for '--connections <N>': it must be at least 1",
+            ),
+            (
+                "load ws://h/ --server-pid x",
+                "invalid value 'x' for '--server-pid <PID>': it must be a whole number",
+            ),
+            ("load ws://h/ --rate 0", "invalid value '0' for '--rate <RATE>': it must be above 0"),
+        ] {
+            assert_eq!(said(arguments), expected, "{arguments}");
+        }
+        let similar = said("load ws://h/ --scenario ecko");
+        assert!(similar.ends_with("tip: a similar value exists: 'echo'"), "{similar}");
+    }
 }

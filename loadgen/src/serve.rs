@@ -14,6 +14,7 @@ use sockeye::{Backend, ChosenBackend, Config, Handle, Handler, Server};
 use crate::apps::calibrate::{self, Calibrate, CalibrateOptions};
 use crate::apps::{self, App};
 use crate::deflate::DeflateOptions;
+use crate::load::units::counted;
 use crate::tls::TlsOptions;
 
 /// Options of `serve`.
@@ -120,7 +121,8 @@ fn serve<H: Handler>(
     let ChosenBackend { backend, reason, .. } = running.handle().backend();
     writeln!(
         stdout,
-        "listening on {scheme}://{address} (backend {backend}, {shards} shards; {reason})"
+        "listening on {scheme}://{address} (backend {backend}, {}; {reason})",
+        counted(shards as u64, "shard")
     )?;
     stdout.flush()?;
     drop(stdout);

@@ -20,10 +20,12 @@ pub(crate) struct TlsOptions {
     #[arg(long = "tls-client-ca", value_name = "FILE", requires = "certificates")]
     client_authorities: Option<PathBuf>,
     /// Whether a client may do without one [default: required]
-    #[arg(long = "tls-client-auth", value_enum, requires = "client_authorities")]
+    #[arg(long = "tls-client-auth", value_name = "HOW", value_enum)]
+    #[arg(requires = "client_authorities")]
     client_auth: Option<Auth>,
     /// The oldest TLS that is spoken [default: 1.2]
-    #[arg(long = "tls-min-version", value_enum, requires = "certificates")]
+    #[arg(long = "tls-min-version", value_name = "VERSION", value_enum)]
+    #[arg(requires = "certificates")]
     min_version: Option<Version>,
 }
 

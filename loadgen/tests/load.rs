@@ -1,5 +1,9 @@
 //! `sockeye load`, from outside: what it reports, of servers of all kinds.
 
+#[path = "load/connections.rs"]
+mod connections;
+#[path = "load/endings.rs"]
+mod endings;
 #[path = "load/inside.rs"]
 mod inside;
 #[path = "load/peers.rs"]
@@ -11,8 +15,12 @@ mod presets;
 mod process;
 #[path = "load/remote_write.rs"]
 mod remote_write;
-#[path = "load/runs.rs"]
-mod runs;
+#[path = "load/reports.rs"]
+mod reports;
+#[path = "load/rig.rs"]
+mod rig;
+#[path = "load/scenarios.rs"]
+mod scenarios;
 #[path = "load/scrape.rs"]
 mod scrape;
 #[path = "load/tungstenite_client.rs"]

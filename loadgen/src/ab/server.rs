@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use crate::load::units::seconds;
+
 /// How long it may take to end by itself.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two looks at it.
@@ -104,9 +106,10 @@ impl ServerProcess {
             }
             if Instant::now() >= deadline {
                 return Err(format!(
-                    "it does not accept connections on port {} after {timeout:?}: let it listen \
-                     on {{port}}, or give it more time with --server-start-timeout-s",
-                    self.port
+                    "it does not accept connections on port {} after {}: let it listen on {{port}}, \
+                     or give it more time with --server-start-timeout-s",
+                    self.port,
+                    seconds(timeout.as_secs_f64())
                 ));
             }
             thread::sleep(INTERVAL);

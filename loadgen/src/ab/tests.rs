@@ -21,7 +21,8 @@ fn measured(
     mut report_of: impl FnMut(&Target, usize) -> Result<Report, String>,
 ) -> (String, Result<ExitCode, String>) {
     let (mut order, mut n) = (String::new(), 0);
-    let result = run(options, |target| {
+    let signals = Signals::of_one_with_servers().unwrap();
+    let result = run(options, &signals, |target| {
         order += &target.name;
         n += 1;
         report_of(target, n)

@@ -12,6 +12,7 @@ use clap::Args;
 use sockeye::{Closed, Ctx, Handler, Message, ShardCtx};
 
 use super::App;
+use crate::load::units::{parse_time, seconds, time};
 
 const STALL: Duration = Duration::from_millis(100);
 const STALL_EVERY: Duration = Duration::from_secs(1);
@@ -25,10 +26,10 @@ const STALL_EVERY_MAX: Duration = Duration::from_secs(3600);
 pub(crate) struct CalibrateOptions {
     /// With --app calibrate: how long nothing is answered, such as 250us, 100ms or 2s [default:
     /// 100ms]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     stall: Option<Duration>,
     /// How often that begins, the first time with the first message of a run [default: 1s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     stall_every: Option<Duration>,
 }
 
@@ -43,16 +44,6 @@ impl CalibrateOptions {
     }
 }
 
-/// A number and its unit.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let units = [("us", 1), ("ms", 1_000), ("s", 1_000_000)];
-    let parsed = units.iter().find_map(|(unit, us)| {
-        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-        number.checked_mul(*us).map(Duration::from_micros)
-    });
-    parsed.ok_or_else(|| "give a whole number of us, ms or s, such as 100ms".into())
-}
-
 /// When nothing is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Schedule {
@@ -63,13 +54,15 @@ pub(crate) struct Schedule {
 impl Schedule {
     fn new(stall: Duration, every: Duration) -> Result<Self, String> {
         if stall > STALL_MAX {
-            return Err(format!("--stall is at most {STALL_MAX:?}"));
+            return Err(format!("--stall is at most {}", seconds(STALL_MAX.as_secs_f64())));
         }
         if every > STALL_EVERY_MAX {
-            return Err(format!("--stall-every is at most {STALL_EVERY_MAX:?}"));
+            let most = seconds(STALL_EVERY_MAX.as_secs_f64());
+            return Err(format!("--stall-every is at most {most}"));
         }
         if stall >= every {
-            return Err(format!("--stall ({stall:?}) must be less than --stall-every ({every:?})"));
+            let [stall, every] = [stall, every].map(|it| time(it.as_nanos() as f64));
+            return Err(format!("--stall ({stall}) must be less than --stall-every ({every})"));
         }
         Ok(Self { stall, every })
     }
@@ -231,12 +224,30 @@ mod tests {
     }
 
     #[test]
-    fn times_have_units() {
-        assert_eq!(parse_duration("250us"), Ok(MS / 4));
-        assert_eq!(parse_duration("100ms"), Ok(100 * MS));
-        assert_eq!(parse_duration("2s"), Ok(2000 * MS));
-        for bad in ["", "1", "s", "1m", "-1s", "1.5s", "1 s", "99999999999999999s"] {
-            assert!(parse_duration(bad).is_err(), "{bad:?}");
+    fn times_are_written_as_they_are_for_the_load() {
+        #[derive(Debug, clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            options: CalibrateOptions,
+        }
+        let schedule = |stall: &str, every: &str| {
+            let line = ["serve", "--stall", stall, "--stall-every", every];
+            let cli = <Cli as clap::Parser>::try_parse_from(line).map_err(|it| it.to_string())?;
+            cli.options.schedule(App::Calibrate)
+        };
+        let expected = Schedule { stall: MS / 4, every: 90_000 * MS };
+        for (stall, every) in [("250us", "90s"), ("0.25ms", "1.5m"), ("250000ns", "0.025h")] {
+            assert_eq!(schedule(stall, every), Ok(expected), "{stall} {every}");
+        }
+        for (stall, every, what) in [
+            ("100", "1s", "no unit"),
+            ("", "1s", "does not begin with a number"),
+            ("2m", "3m", "at most 60 s"),
+            ("1s", "2h", "at most 3600 s"),
+            ("0", "0", "--stall (0 ns) must be less than --stall-every (0 ns)"),
+        ] {
+            let error = schedule(stall, every).unwrap_err();
+            assert!(error.contains(what), "{error}");
         }
     }
 

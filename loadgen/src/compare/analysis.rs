@@ -53,6 +53,8 @@ pub(crate) struct Row {
     /// The smallest relative difference that would probably have been seen.
     pub(crate) detectable: Option<f64>,
     pub(crate) change: Change,
+    /// There were samples enough to say anything.
+    pub(crate) is_tested: bool,
 }
 
 impl Row {
@@ -73,6 +75,7 @@ impl Row {
         match self.change {
             Change::Better => better,
             Change::Worse => worse,
+            Change::NotSignificant if !self.is_tested => "too few samples",
             Change::NotSignificant => "not significant",
         }
     }
@@ -155,6 +158,7 @@ fn row(metric: Metric, sample: Sample, statistic: Statistic, sides: [&Side; 2]) 
             p_value: None,
             detectable: None,
             change: Change::NotSignificant,
+            is_tested: false,
         });
     }
     let blocks = match sample {
@@ -173,6 +177,7 @@ fn row(metric: Metric, sample: Sample, statistic: Statistic, sides: [&Side; 2]) 
         detectable: stats::minimum_detectable_effect(fewest, spread(&independent))
             .filter(|effect| *effect > 0.0),
         change: Change::NotSignificant,
+        is_tested: true,
     };
     row.change = change(&row, sample);
     Some(row)
@@ -223,6 +228,12 @@ fn notes(sides: [&Side; 2], sample: Sample) -> Vec<String> {
             notes.push(format!(
                 "fewer than {WINDOWS_MIN} windows of a side are too few for an interval: measure \
                  for longer, or more often"
+            ));
+        }
+        if sides.iter().all(|side| side.reports.iter().any(|report| report.server.is_some())) {
+            notes.push(format!(
+                "server RSS is one figure of each run, the most that it had, so it has no interval: \
+                 compare {RUNS_MIN} runs or more of each"
             ));
         }
     }

@@ -26,7 +26,8 @@ pub(crate) fn read(path: &Path) -> Result<Report, String> {
     parse(&bytes).map_err(|what| format!("{name} {what}"))
 }
 
-fn parse(bytes: &[u8]) -> Result<Report, String> {
+/// A report from its JSON.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Report, String> {
     let value: Value =
         serde_json::from_slice(bytes).map_err(|error| format!("is no JSON: {error}"))?;
     let version = value.get("schema_version").and_then(Value::as_u64);
@@ -44,7 +45,9 @@ fn parse(bytes: &[u8]) -> Result<Report, String> {
 /// The sentence about the first run that says nothing about its server.
 pub(crate) fn invalid<'a>(mut sides: impl Iterator<Item = &'a Side>) -> Option<String> {
     sides.find_map(|side| {
-        let is_invalid = |report: &&Report| report.verdict.outcome == Outcome::Invalid;
+        let is_invalid = |report: &&Report| {
+            report.verdict.outcome == Outcome::Invalid || report.is_found_by_late_client()
+        };
         let report = side.reports.iter().find(is_invalid)?;
         let why = report.verdict.reasons.first().map_or("the client was the bottleneck", |why| why);
         Some(format!("{}: an INVALID run cannot be compared: {why}", side.name))

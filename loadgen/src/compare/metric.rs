@@ -1,9 +1,7 @@
 //! What is compared: one figure of a run, or of a window of it.
 
-use std::time::Duration;
-
 use crate::load::report::{LoadKind, PlanInfo, Report, Window};
-use crate::load::slo;
+use crate::load::{slo, units};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Metric {
@@ -47,7 +45,7 @@ impl Metric {
     pub(crate) fn title(self, times: &str) -> String {
         match self {
             Self::P50 | Self::P90 | Self::P99 | Self::P99_9 => format!("{times} {}", self.name()),
-            Self::Rate => "messages/s".into(),
+            Self::Rate => "rate".into(),
             Self::Cpu => "server CPU/message".into(),
             Self::Rss => "server RSS".into(),
             Self::Errors => "errors".into(),
@@ -79,7 +77,10 @@ impl Metric {
             Self::P99 => quantile(0.99),
             Self::P99_9 => quantile(0.999),
             Self::Rate => slo::rate_per_s(report),
-            Self::Cpu => report.server.as_ref().map(|server| server.cpu_ns_per_message),
+            Self::Cpu => {
+                let server = report.server.as_ref()?;
+                Some(server.cpu_ns_per_message).filter(|ns| *ns > 0.0)
+            }
             Self::Rss => report.server.as_ref().map(|server| server.rss_peak_bytes as f64),
             Self::Errors => slo::error_share(report),
         }
@@ -111,15 +112,13 @@ impl Metric {
         }
     }
 
-    /// A value with its unit.
+    /// A value with its unit, as the report of a run has it.
     pub(crate) fn show(self, value: f64) -> String {
         match self {
-            Self::P50 | Self::P90 | Self::P99 | Self::P99_9 | Self::Cpu => {
-                format!("{:.2?}", Duration::from_nanos(value.max(0.0).round() as u64))
-            }
-            Self::Rate => format!("{value:.0}"),
-            Self::Rss => format!("{:.1} MiB", value / f64::from(1 << 20)),
-            Self::Errors => format!("{:.3} %", value * 100.0),
+            Self::P50 | Self::P90 | Self::P99 | Self::P99_9 | Self::Cpu => units::time(value),
+            Self::Rate => units::rate(value),
+            Self::Rss => units::bytes(value as u64),
+            Self::Errors => units::share(value),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::analysis::{Comparison, Row, Sample};
+use crate::load::units::{counted, share};
 use crate::stats::Statistic;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,22 +46,27 @@ fn cells(comparison: &Comparison, row: &Row) -> [String; 7] {
         row.metric.show(row.candidate),
         row.ratio().map_or_else(none, |ratio| format!("{ratio:.3}")),
         row.interval.map_or_else(none, |it| format!("{:.3} to {:.3}", it.low, it.high)),
-        row.detectable.map_or_else(none, |effect| format!("{:.1} %", effect * 100.0)),
+        row.detectable.map_or_else(none, share),
         row.verdict().to_owned(),
     ]
 }
 
 /// What the samples were, and how sure that makes it.
 fn method(comparison: &Comparison) -> String {
+    let of = match comparison.sample {
+        Sample::Run => "run",
+        Sample::Window => "window",
+    };
     let [baseline, candidate] = comparison.counts;
+    let candidate = counted(candidate as u64, of);
     let statistic = statistic_name(comparison);
     match comparison.sample {
         Sample::Run => format!(
-            "samples: {baseline} and {candidate} runs; {statistic}s; intervals by bootstrap, and a \
+            "samples: {baseline} and {candidate}; {statistic}s; intervals by bootstrap, and a \
              difference is one only if Mann-Whitney's p is below 0.05 too"
         ),
         Sample::Window => format!(
-            "samples: {baseline} and {candidate} windows; {statistic}s of the windows' figures; \
+            "samples: {baseline} and {candidate}; {statistic}s of the windows' figures; \
              intervals by bootstrap of blocks, since neighbours are alike"
         ),
     }

@@ -87,10 +87,28 @@ fn two_runs_are_compared_by_their_windows() {
     assert!(comparison.notes[0].contains("run to run"));
     let same = compare(&baseline, &windows("b", 1.004e6, 0));
     assert_eq!(p99(&same).change, Change::NotSignificant, "under 1 %");
+    // Memory has no windows, and what was not tested passes for nothing.
+    let with_server = |mut side: Side| {
+        let server = crate::load::report::ServerUsage::default();
+        side.reports[0].server = Some(server);
+        side
+    };
+    let watched = compare(&with_server(baseline), &with_server(candidate));
+    let rss = watched.rows.iter().find(|row| row.metric == Metric::Rss).unwrap();
+    assert_eq!((rss.verdict(), rss.interval), ("too few samples", None));
+    assert!(watched.notes.iter().any(|note| note.contains("server RSS is one figure")));
+    let fail_on: FailOn = "rss>5%".parse().unwrap();
+    assert_eq!(
+        fail_on.untested(&watched).unwrap(),
+        "b: rss was not judged: there are too few samples"
+    );
+    assert!(fail_on.untested(&comparison).unwrap().ends_with("a side has no such figure"));
+    assert_eq!("p99>5%".parse::<FailOn>().unwrap().untested(&watched), None);
     // Three runs each are no samples either, and without windows there is no interval.
     let three = compare(&runs("a", 1e6, 3, 0), &runs("b", 2e6, 3, 0));
     let row = p99(&three);
     assert_eq!((row.interval, row.change), (None, Change::NotSignificant));
+    assert_eq!(row.verdict(), "too few samples");
     assert!(three.notes.iter().any(|note| note.contains("too few")));
 }
 
@@ -133,7 +151,17 @@ fn every_format_has_every_metric_and_the_verdict() {
     assert_eq!(lines[..2], ["baseline   a|b", "candidate  c"]);
     assert!(lines[2].contains("5 and 5 runs") && lines[2].contains("Mann-Whitney"));
     let row = lines.iter().find(|line| line.starts_with("response p99 ")).unwrap();
-    assert!(row.ends_with("slower") && row.contains(" to ") && row.contains("ms"), "{row}");
+    assert!(row.ends_with("slower") && row.contains(" to "), "{row}");
+    // A figure looks as in the report that it is from.
+    for (metric, value, shown) in [
+        (Metric::P99, 1_234_567.0, "1.23 ms"),
+        (Metric::Cpu, 987.0, "987 ns"),
+        (Metric::Rate, 12_345.4, "12,345/s"),
+        (Metric::Rss, 67_108_864.0, "67.1 MB"),
+        (Metric::Errors, 0.000_05, "0.005 %"),
+    ] {
+        assert_eq!(metric.show(value), shown);
+    }
     let markdown = show::text(&comparisons, Format::Markdown).unwrap();
     assert!(markdown.starts_with("**c** beside **a\\|b** (baseline)"), "{markdown}");
     let columns = |line: &&str| line.starts_with('|');

@@ -13,6 +13,7 @@ use clap::builder::RangedI64ValueParser;
 use sockeye::Server;
 
 use crate::apps;
+use crate::load::units::counted;
 use load::{Load, Tally};
 use meter::{anonymous_bytes, server_cpu_ns, thread_cpu_ns};
 
@@ -54,8 +55,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     writeln!(
         stdout,
         "engine: ws://{address}, 1 shard, backend {backend}\n\
-         load:   {} connections, one {}-byte message under way on each (closed loop), {} s",
-        options.connections, options.bytes, options.seconds
+         load:   {}, one {}-byte message under way on each (closed loop), {} s",
+        counted(options.connections.into(), "connection"),
+        options.bytes,
+        options.seconds
     )?;
     let bytes_per_idle = measure_idle(address, idle)?;
 

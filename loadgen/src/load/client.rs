@@ -298,19 +298,18 @@ impl Client {
             let Shared { plan, codec, now_ns, inflater, hands, .. } = &mut *shared;
             let event = self.connection.receive(codec, &mut bytes, out)?;
             let Some(event) = event else { return Ok(next) };
-            let event = match event {
+            match event {
+                Event::Message(message) => {
+                    self.take(plan, hands, *now_ns, message, message.as_bytes().len());
+                }
                 Event::Extension(kind, payload) => {
                     let extra = self.extra.as_mut();
                     let Some(deflate) = extra.and_then(|extra| extra.deflate.as_mut()) else {
                         continue;
                     };
-                    hands.record.received_wire_bytes += payload.len() as u64;
-                    Event::Message(deflate.inflate(inflater, kind, payload)?)
+                    let message = deflate.inflate(inflater, kind, payload)?;
+                    self.take(plan, hands, *now_ns, message, payload.len());
                 }
-                event => event,
-            };
-            match event {
-                Event::Message(message) => self.take(plan, hands, *now_ns, message),
                 Event::Pong(_) => self.take_pong(hands, *now_ns),
                 Event::Close(frame) => {
                     if self.stage == Stage::Open {
@@ -344,14 +343,15 @@ impl Client {
         let event = self.connection.receive_in_room(&mut shared.codec, len, out)?;
         match event {
             Some(Event::Message(message)) => {
-                self.take(&shared.plan, &mut shared.hands, shared.now_ns, message);
+                let wire_bytes = message.as_bytes().len();
+                self.take(&shared.plan, &mut shared.hands, shared.now_ns, message, wire_bytes);
             }
             Some(Event::Extension(kind, payload)) => {
                 let extra = self.extra.as_mut();
                 if let Some(deflate) = extra.and_then(|extra| extra.deflate.as_mut()) {
-                    shared.hands.record.received_wire_bytes += payload.len() as u64;
+                    let wire_bytes = payload.len();
                     let message = deflate.inflate(&mut shared.inflater, kind, payload)?;
-                    self.take(&shared.plan, &mut shared.hands, shared.now_ns, message);
+                    self.take(&shared.plan, &mut shared.hands, shared.now_ns, message, wire_bytes);
                 }
             }
             _ => return Ok(Next::Nothing),

@@ -5,11 +5,9 @@ use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::ab;
 
@@ -18,9 +16,10 @@ use super::options::LoadOptions;
 use super::output::progress::Progress;
 use super::output::{MetricsOptions, OutputOptions, text};
 use super::preflight::{Demand, Limits, Preflight, Severity};
-use super::report::{Observer, Outcome, Report, Stage};
+use super::report::{LoadKind, Observer, Outcome, Report, Stage};
 use super::run::Setup;
 use super::search::{SearchOptions, find_max};
+use super::signals::Signals;
 use super::slo::Slo;
 use super::target::Place;
 use super::tui::Tui;
@@ -80,10 +79,11 @@ pub(crate) struct GateOptions {
     find_max_tolerance: f64,
     /// Try no rate above this
     #[arg(long, value_name = "RATE", default_value = "100M", requires = "find_max")]
-    #[arg(value_parser = units::parse_rate)]
+    #[arg(value_parser = units::parse_rate_above_zero)]
     find_max_cap: f64,
     /// How many more runs must keep the limits at the rate that was found
     #[arg(long, value_name = "N", default_value_t = 3, requires = "find_max")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     find_max_confirmations: u32,
 }
 
@@ -95,6 +95,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
         Ok(setup) => Setup { tallies: options.metrics.is_wanted(), ..setup },
         Err(error) => return Ok(usage(&error)),
     };
+    if options.gates.find_max && setup.plan.load != LoadKind::Open {
+        let what = "--find-max needs a rate: not --file, and not --scenario push or idle";
+        return Ok(usage(what));
+    }
     let preflight = examine(&setup);
     if options.preflight {
         println!("{preflight}");
@@ -107,7 +111,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
         return Ok(ExitCode::from(USAGE));
     }
     setup.target.reach(Duration::from_nanos(setup.plan.connect_timeout_ns))?;
-    let signals = Signals::new()?;
+    let signals = Signals::of_a_run()?;
     let mut ndjson = options.output.ndjson()?;
     let mut metrics = options.metrics.start(&setup.info)?;
     let mut report = {
@@ -181,10 +185,7 @@ impl Options {
         });
         let found = found.map_err(|(error, _)| error)?;
         eprintln!("{}", found.end.sentence());
-        let mut report = found.report.ok_or("not one run was made")?;
-        report.verdict.reasons.push(found.end.sentence());
-        report.search = Some(found.search);
-        Ok(report)
+        Ok(found.into_report().ok_or("not one run was made")?)
     }
 
     fn show(&self, report: &Report) -> io::Result<()> {
@@ -207,47 +208,6 @@ fn at_rate(setup: &Setup, per_s: f64) -> Setup {
     setup
 }
 
-/// The signals that end a run: the first lets it report, a second one does not wait for that.
-pub(crate) struct Signals {
-    pub(crate) control: Arc<Control>,
-    signal: Arc<AtomicUsize>,
-}
-
-impl Signals {
-    pub(crate) fn new() -> Result<Self, String> {
-        let control = Arc::new(Control::default());
-        let signal = Arc::new(AtomicUsize::new(0));
-        for number in [SIGINT, SIGTERM] {
-            let stop = Arc::clone(&control.stop);
-            // In this order: the second one finds the flag set by the first.
-            signal_hook::flag::register_conditional_shutdown(
-                number,
-                128 + number,
-                Arc::clone(&stop),
-            )
-            .and_then(|_| signal_hook::flag::register(number, stop))
-            .and_then(|_| {
-                signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)
-            })
-            .map_err(|error| format!("signals cannot be handled: {error}"))?;
-        }
-        Ok(Self { control, signal })
-    }
-
-    /// Whether one came, or somebody at the screen wanted an end.
-    pub(crate) fn came(&self) -> bool {
-        self.control.stop.load(Ordering::Relaxed)
-    }
-
-    /// Its number; an end that was asked for at the screen counts as Ctrl-C.
-    fn number(&self) -> usize {
-        match self.signal.load(Ordering::Relaxed) {
-            0 => SIGINT as usize,
-            number => number,
-        }
-    }
-}
-
 /// The exit code of a report.
 pub(crate) fn exit_code(report: &Report, signals: &Signals) -> ExitCode {
     ExitCode::from(match report.verdict.outcome {
@@ -255,7 +215,7 @@ pub(crate) fn exit_code(report: &Report, signals: &Signals) -> ExitCode {
         Outcome::Failed => FAILED,
         Outcome::SloBreached => SLO_BREACHED,
         Outcome::Invalid => INVALID,
-        Outcome::Interrupted => 128_u8.wrapping_add(signals.number() as u8),
+        Outcome::Interrupted => signals.exit_code(),
     })
 }
 
@@ -290,8 +250,8 @@ pub(crate) struct AbOptions {
 
 /// Two servers in turns.
 pub(crate) fn run_ab(options: &AbOptions) -> Result<ExitCode, Box<dyn Error>> {
-    let signals = Signals::new()?;
-    ab::run(&options.ab, |target| {
+    let signals = Signals::of_one_with_servers()?;
+    ab::run(&options.ab, &signals, |target| {
         let mut setup = options.load.setup(&target.url)?;
         setup.server_pid = target.server_pid.or(setup.server_pid);
         setup.target.reach(Duration::from_nanos(setup.plan.connect_timeout_ns))?;

@@ -27,12 +27,15 @@ const SOURCES_TRIED: u64 = 8;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Sockets")]
 pub(crate) struct ConnectorOptions {
-    /// Connect from these addresses in turn: a list or networks, as `10.0.0.1,127.0.0.0/24`
-    /// [default: what the system chooses; for a target in 127/8, as many of its addresses as the
-    /// connections need]
+    /// Connect from these addresses in turn, such as 10.0.0.1,127.0.0.0/24
+    ///
+    /// Without it the system chooses; for a target in 127.0.0.0/8, as many addresses of that
+    /// network are taken as the connections need.
     #[arg(long, value_name = "ADDRESSES", value_delimiter = ',')]
     source: Vec<SourceRange>,
-    /// What the kernel may hold for a slow consumer (SO_RCVBUF); it takes twice as much
+    /// What the kernel may hold for a slow consumer (SO_RCVBUF)
+    ///
+    /// It takes twice as much.
     #[arg(long = "receive-buffer", value_name = "BYTES", value_parser = receive_buffer_bytes)]
     receive_buffer_bytes: Option<u32>,
 }

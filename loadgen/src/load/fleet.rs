@@ -17,7 +17,7 @@ use super::client::{Client, Next, Shared, Stage};
 use super::clock::NS_PER_S;
 use super::failure::Failure;
 use super::plan::{Plan, Scenario};
-use super::record::Kind;
+use super::record::{Kind, PayloadBytes};
 use super::report::LoadKind;
 
 /// Connections begun in a row before anything else is looked at.
@@ -318,7 +318,8 @@ impl Fleet {
         let Some(flight) = self.clients.get_mut(id).and_then(Client::arrive) else { return };
         self.in_flight -= 1;
         let of = Kind { is_slow: false, is_open_loop: true };
-        self.shared.hands.record.answered(&flight, 0, self.shared.now_ns, of);
+        let bytes = PayloadBytes { plain: 0, wire: 0 };
+        self.shared.hands.record.answered(&flight, bytes, self.shared.now_ns, of);
         if self.shared.plan.lifetime_ns.is_none() {
             self.close(tx, id);
         }

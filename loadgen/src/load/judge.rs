@@ -113,6 +113,7 @@ fn check(plan: &Plan, measured: &Measured) -> ClientCheck {
     } else {
         totals.messages_sent
     };
+    let messages = totals.messages_sent.max(totals.messages_received);
     let per_s = |count: f64| if seconds > 0.0 { count / seconds } else { 0.0 };
     ClientCheck {
         target_per_s: is_open_loop.then(|| per_s(target)),
@@ -120,8 +121,11 @@ fn check(plan: &Plan, measured: &Measured) -> ClientCheck {
         rate_ratio: (is_open_loop && due > 0).then(|| totals.messages_sent as f64 / due as f64),
         busy_share: measured.busy_share,
         cpu_s: measured.cpu_ns as f64 / NS_PER_S as f64,
-        cpu_ns_per_message: measured.cpu_ns as f64
-            / totals.messages_sent.max(totals.messages_received).max(1) as f64,
+        cpu_ns_per_message: if messages > 0 {
+            measured.cpu_ns as f64 / messages as f64
+        } else {
+            0.0
+        },
         queued_max: measured.record.queued_max,
         completion_overflows: measured.completion_overflows,
     }
@@ -241,17 +245,18 @@ fn useless_times(report: &Report) -> Option<String> {
 }
 
 /// What went wrong.
-fn failures(report: &Report) -> Vec<String> {
+pub(crate) fn failures(report: &Report) -> Vec<String> {
     let (totals, mut failures) = (&report.totals, Vec::new());
-    let mut count = |count: u64, what: &str| {
+    let mut count = |count: u64, what: &str, became: &str| {
         if count > 0 {
-            failures.push(format!("{} {what}", units::count(count)));
+            let were = if count == 1 { "was" } else { "were" };
+            failures.push(format!("{} {were} {became}", units::counted(count, what)));
         }
     };
-    count(totals.connections_failed, "connections were not opened");
-    count(totals.connections_lost, "connections were lost");
-    count(totals.mismatches, "answers were not what they must be");
-    count(totals.unanswered, "messages were not answered");
+    count(totals.connections_failed, "connection", "not opened");
+    count(totals.connections_lost, "connection", "lost");
+    count(totals.mismatches, "answer", "not what it must be");
+    count(totals.unanswered, "message", "not answered");
     if let Some(worst) = report.errors.first() {
         failures.push(format!("most often ({}): {}", units::count(worst.count), worst.what));
     }

@@ -34,13 +34,14 @@ mod search;
 mod series;
 mod server_process;
 mod server_watch;
+pub(crate) mod signals;
 pub(crate) mod slo;
 mod stamp;
 mod tally;
 mod target;
 mod tls;
 mod tui;
-mod units;
+pub(crate) mod units;
 mod worker;
 
 pub(crate) use command::{AbOptions, Options, run, run_ab};

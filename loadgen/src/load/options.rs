@@ -21,7 +21,9 @@ use super::run::Setup;
 use super::script::Script;
 use super::target::{Target, TargetOptions};
 use super::tls::{ClientTls, TlsOptions};
-use super::units::{parse_bytes, parse_rate, parse_share, parse_time};
+use super::units::{
+    parse_bytes, parse_length, parse_rate, parse_rate_above_zero, parse_share, parse_time,
+};
 
 /// The rate where none is given.
 const RATE: f64 = 1000.0;
@@ -92,14 +94,16 @@ pub(crate) struct RateOptions {
     ///
     /// Of all connections together, and whatever the server does. In a storm it is connections a
     /// second.
-    #[arg(long, short, value_name = "RATE", value_parser = parse_rate)]
+    #[arg(long, short, value_name = "RATE", value_parser = parse_rate_above_zero)]
     #[arg(conflicts_with_all = ["ramp", "steps", "closed"])]
     pub(crate) rate: Option<f64>,
     /// A rate that grows or falls evenly over --duration, such as 1k:10k
     #[arg(long, value_name = "FROM:TO", value_parser = parse_ramp)]
     #[arg(conflicts_with_all = ["steps", "closed"])]
     pub(crate) ramp: Option<(f64, f64)>,
-    /// Rates one after the other, such as 1k,2k,5k, each for an equal part of --duration
+    /// Rates one after the other, such as 1k,2k,5k
+    ///
+    /// Each for an equal part of --duration.
     #[arg(long, value_name = "RATE,..", value_delimiter = ',', value_parser = parse_rate)]
     #[arg(conflicts_with = "closed")]
     pub(crate) steps: Vec<f64>,
@@ -118,7 +122,9 @@ pub(crate) struct RateOptions {
     /// Messages under way on each connection of a closed loop
     #[arg(long, value_name = "N", default_value = "1", requires = "closed")]
     pub(crate) in_flight: NonZeroU32,
-    /// Connections that publish, besides --connections that subscribe (fanout)
+    /// Connections that publish (fanout)
+    ///
+    /// Besides those of --connections, which subscribe.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) publishers: NonZeroU32,
     /// A share of the connections reads slowly [default: slow 5%:10kB/s, else none]
@@ -134,7 +140,7 @@ pub(crate) struct RateOptions {
 #[command(next_help_heading = "Connections")]
 pub(crate) struct ConnectingOptions {
     /// Connections opened in a second at most [default: as fast as the server takes them]
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate_above_zero)]
     pub(crate) connect_rate: Option<f64>,
     /// Handshakes under way at a time
     #[arg(long, value_name = "N", default_value = "256")]
@@ -142,8 +148,9 @@ pub(crate) struct ConnectingOptions {
     /// How long a connection may take to open
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration_ns)]
     pub(crate) connect_timeout: u64,
-    /// Close connections at about this age and open others (churn) [default: storm 0s, else never]
+    /// Close connections at about this age and open others (churn)
     ///
+    /// Without it those of a storm are closed at once, and others never.
     /// Ages are spread from half to one and a half times this, so that not all end together.
     #[arg(long, value_name = "TIME", value_parser = parse_duration_ns)]
     pub(crate) lifetime: Option<u64>,
@@ -179,7 +186,8 @@ pub(crate) struct RequestOptions {
     #[arg(value_parser = clap::value_parser!(u8).range(8..=15))]
     pub(crate) deflate_window: u8,
     /// Messages shorter than this leave uncompressed
-    #[arg(long, value_name = "BYTES", requires = "deflate", default_value_t = 0)]
+    #[arg(long, value_name = "BYTES", requires = "deflate", default_value = "0")]
+    #[arg(value_parser = parse_length)]
     pub(crate) deflate_min: usize,
 }
 
@@ -187,9 +195,10 @@ pub(crate) struct RequestOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Client")]
 pub(crate) struct ClientOptions {
-    /// Threads that send [default: one for 50 connections, at most all processors but one]
+    /// Threads that send
     ///
-    /// Each has connections of its own.
+    /// Each has connections of its own. Without it there is one for 50 connections, and at most
+    /// one for each processor but one.
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
     /// How the bytes move
@@ -206,8 +215,8 @@ pub(crate) struct ClientOptions {
     /// How long to wait for the last answers
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration_ns)]
     pub(crate) drain: u64,
-    /// Messages longer than this are errors [default: 64 MiB]
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, hide_default_value = true)]
+    /// Messages longer than this are errors
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes)]
     pub(crate) message_max: u64,
     /// The seed of all random choices: the same seed, the same load
     #[arg(long, value_name = "N", default_value_t = 1)]

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
+use super::units::{count, counted};
 use crate::files;
 
 /// Files that a run has open beside its connections: the drivers', the output's, libraries'.
@@ -331,10 +332,11 @@ impl fmt::Display for Preflight {
             writeln!(f, "{finding}")?;
         }
         let Self { asked, reachable, .. } = self;
+        let all = counted(*asked, "connection");
         if asked <= reachable {
-            write!(f, "{asked} connections can be had as this machine is")
+            write!(f, "{all} can be had as this machine is")
         } else {
-            write!(f, "{reachable} of {asked} connections can be had as this machine is")
+            write!(f, "{} of {all} can be had as this machine is", count(*reachable))
         }
     }
 }

@@ -81,6 +81,13 @@ impl Deliveries {
     }
 }
 
+/// Payload bytes of a message: as it is, and on the wire, where it may be compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PayloadBytes {
+    pub(crate) plain: usize,
+    pub(crate) wire: usize,
+}
+
 /// All that a thread writes down.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
@@ -115,6 +122,7 @@ pub(crate) struct Record {
     pub(crate) untimed: u64,
     /// or say that they will be.
     pub(crate) future: u64,
+    /// What of `totals.bytes_sent` and `totals.bytes_received` was on the wire.
     pub(crate) sent_wire_bytes: u64,
     pub(crate) received_wire_bytes: u64,
 }
@@ -128,7 +136,7 @@ impl Record {
 
     /// A message has left.
     #[inline]
-    pub(crate) fn sent(&mut self, flight: &Flight, is_open_loop: bool) {
+    pub(crate) fn sent(&mut self, flight: &Flight, wire_bytes: usize, is_open_loop: bool) {
         self.part.sent += 1;
         let lag_ns = flight.sent_ns.saturating_sub(flight.due_ns);
         if is_open_loop {
@@ -140,15 +148,24 @@ impl Record {
         if self.measures(flight.due_ns) {
             self.totals.messages_sent += 1;
             self.totals.bytes_sent += u64::from(flight.len);
+            self.sent_wire_bytes += wire_bytes as u64;
             if is_open_loop {
                 self.lag.record(lag_ns);
             }
         }
     }
 
-    /// Its answer has come.
+    /// A message of the measurement has come.
     #[inline]
-    pub(crate) fn answered(&mut self, flight: &Flight, len: usize, now_ns: u64, of: Kind) {
+    fn received(&mut self, bytes: PayloadBytes) {
+        self.totals.messages_received += 1;
+        self.totals.bytes_received += bytes.plain as u64;
+        self.received_wire_bytes += bytes.wire as u64;
+    }
+
+    /// An answer has come.
+    #[inline]
+    pub(crate) fn answered(&mut self, flight: &Flight, bytes: PayloadBytes, now_ns: u64, of: Kind) {
         self.part.received += 1;
         let response_ns = now_ns.saturating_sub(flight.due_ns);
         if of.is_slow {
@@ -161,11 +178,10 @@ impl Record {
         self.part.headline.record(response_ns);
         let service_ns = now_ns.saturating_sub(flight.sent_ns);
         if let Some(tally) = &mut self.tally {
-            tally.received(len, of.is_open_loop.then_some(response_ns), Some(service_ns));
+            tally.received(bytes.plain, of.is_open_loop.then_some(response_ns), Some(service_ns));
         }
         if self.measures(flight.due_ns) {
-            self.totals.messages_received += 1;
-            self.totals.bytes_received += len as u64;
+            self.received(bytes);
             self.service.record(service_ns);
             if of.is_open_loop {
                 self.response.record(response_ns);
@@ -175,14 +191,26 @@ impl Record {
 
     /// A message came that is nobody's answer. `due_ns`: what its stamp says, if it has one.
     #[inline]
-    pub(crate) fn pushed(&mut self, due_ns: Option<u64>, len: usize, now_ns: u64, is_slow: bool) {
+    pub(crate) fn pushed(
+        &mut self,
+        due_ns: Option<u64>,
+        bytes: PayloadBytes,
+        now_ns: u64,
+        is_slow: bool,
+    ) {
         let response_ns = due_ns.map(|due_ns| now_ns.saturating_sub(due_ns));
-        self.came(due_ns.unwrap_or(now_ns), response_ns, len, is_slow);
+        self.came(due_ns.unwrap_or(now_ns), response_ns, bytes, is_slow);
     }
 
     /// The same. It counts if `at_ns` is measured.
     #[inline]
-    pub(crate) fn came(&mut self, at_ns: u64, response_ns: Option<u64>, len: usize, is_slow: bool) {
+    pub(crate) fn came(
+        &mut self,
+        at_ns: u64,
+        response_ns: Option<u64>,
+        bytes: PayloadBytes,
+        is_slow: bool,
+    ) {
         self.part.received += 1;
         if is_slow {
             if self.measures(at_ns) {
@@ -193,41 +221,45 @@ impl Record {
         }
         response_ns.into_iter().for_each(|ns| self.part.headline.record(ns));
         if let Some(tally) = &mut self.tally {
-            tally.received(len, response_ns, None);
+            tally.received(bytes.plain, response_ns, None);
         }
         if self.measures(at_ns) {
-            self.totals.messages_received += 1;
-            self.totals.bytes_received += len as u64;
+            self.received(bytes);
             response_ns.into_iter().for_each(|ns| self.response.record(ns));
         }
     }
 
     /// A message came that nobody has asked for, beside answers.
-    pub(crate) fn unasked(&mut self, len: usize, now_ns: u64, is_slow: bool) {
+    pub(crate) fn unasked(&mut self, bytes: PayloadBytes, now_ns: u64, is_slow: bool) {
         if !is_slow {
             self.tally.iter_mut().for_each(|tally| tally.totals.pushed += 1);
             self.totals.pushed += u64::from(self.measures(now_ns));
         }
-        self.pushed(None, len, now_ns, is_slow);
+        self.pushed(None, bytes, now_ns, is_slow);
     }
 
     /// A message came that must not have come.
     #[cold]
-    pub(crate) fn wrong(&mut self, what: &'static str, len: usize, now_ns: u64, is_slow: bool) {
-        self.pushed(None, len, now_ns, is_slow);
+    pub(crate) fn wrong(
+        &mut self,
+        what: &'static str,
+        bytes: PayloadBytes,
+        now_ns: u64,
+        is_slow: bool,
+    ) {
+        self.pushed(None, bytes, now_ns, is_slow);
         self.totals.mismatches += 1;
         self.error(what, now_ns);
     }
 
     /// A message of a script came.
-    pub(crate) fn heard(&mut self, len: usize, now_ns: u64) {
+    pub(crate) fn heard(&mut self, bytes: PayloadBytes, now_ns: u64) {
         self.part.received += 1;
         if let Some(tally) = &mut self.tally {
-            tally.received(len, None, None);
+            tally.received(bytes.plain, None, None);
         }
         if self.measures(now_ns) {
-            self.totals.messages_received += 1;
-            self.totals.bytes_received += len as u64;
+            self.received(bytes);
         }
     }
 
@@ -417,11 +449,12 @@ mod tests {
         let mut record = record();
         for due_ns in [999, 1_000, 1_999, 2_000] {
             let flight = Flight { due_ns, sent_ns: due_ns + 10, len: 7, ..Flight::default() };
-            record.sent(&flight, true);
-            record.answered(&flight, 7, 5_000, OPEN);
+            record.sent(&flight, 5, true);
+            record.answered(&flight, PayloadBytes { plain: 7, wire: 4 }, 5_000, OPEN);
         }
         assert_eq!((record.totals.messages_sent, record.totals.messages_received), (2, 2));
         assert_eq!((record.totals.bytes_sent, record.totals.bytes_received), (14, 14));
+        assert_eq!((record.sent_wire_bytes, record.received_wire_bytes), (10, 8));
         assert_eq!((record.response.count(), record.lag.max_ns()), (2, 10));
         assert_eq!((record.response.max_ns(), record.service.max_ns()), (4_001, 3_991));
         assert_eq!((record.part.sent, record.part.received), (4, 4));
@@ -432,14 +465,14 @@ mod tests {
         let mut record = Record { tally: Some(Box::default()), ..record() };
         for due_ns in [999, 1_000, 2_000] {
             let flight = Flight { due_ns, sent_ns: due_ns + 10, len: 7, ..Flight::default() };
-            record.sent(&flight, true);
-            record.answered(&flight, 7, 5_000, OPEN);
+            record.sent(&flight, 7, true);
+            record.answered(&flight, PayloadBytes { plain: 7, wire: 7 }, 5_000, OPEN);
             record.unanswered(&flight, true, 6_000);
             record.pinged(due_ns);
             record.ponged(due_ns, 6_000);
         }
         record.step(Step::Upgrade, 5);
-        record.pushed(None, 3, 5_000, false);
+        record.pushed(None, PayloadBytes { plain: 3, wire: 3 }, 5_000, false);
         record.error("an error", 5_000);
         let tally = record.tally().unwrap();
         let Totals { messages_sent, messages_received, bytes_received, .. } = tally.totals;

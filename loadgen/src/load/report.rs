@@ -67,6 +67,15 @@ pub(crate) struct Report {
     pub(crate) series: Vec<Window>,
 }
 
+impl Report {
+    /// The highest rate was searched for, and the client was late in the run that is shown here:
+    /// the limits were kept, but the times are longer than the server's own.
+    pub(crate) fn is_found_by_late_client(&self) -> bool {
+        let last = self.search.as_ref().and_then(|search| search.steps.last());
+        last.is_some_and(|step| step.confirmation && step.met && !step.valid)
+    }
+}
+
 /// Where it was measured.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
@@ -326,6 +335,7 @@ pub(crate) struct SlowConsumers {
 pub(crate) struct Compression {
     /// What the server agreed to, as it wrote it; `None`: to nothing.
     pub(crate) agreed: Option<String>,
+    /// Payload of the messages that `totals` counts, as it was before compression, and on the wire.
     pub(crate) sent_plain_bytes: u64,
     pub(crate) sent_wire_bytes: u64,
     pub(crate) received_plain_bytes: u64,
@@ -347,6 +357,7 @@ pub(crate) struct ClientCheck {
     pub(crate) busy_share: f64,
     /// User and system time of all threads.
     pub(crate) cpu_s: f64,
+    /// 0 where there were no messages.
     pub(crate) cpu_ns_per_message: f64,
     /// Most messages that waited in our own memory because the kernel took no more.
     pub(crate) queued_max: u64,
@@ -360,8 +371,11 @@ pub(crate) struct ServerUsage {
     pub(crate) name: String,
     /// Processors kept busy, 1.0 for one.
     pub(crate) cpu_share: f64,
-    /// For each message that came back, or connection opened where there are none.
+    /// For each message that came back, or in a storm each connection; 0 where there were none.
     pub(crate) cpu_ns_per_message: f64,
+    /// For each connection in each second, where there were no messages (`idle`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_ns_per_connection_second: Option<f64>,
     pub(crate) rss_before_bytes: u64,
     pub(crate) rss_peak_bytes: u64,
     /// Growth of its anonymous memory from before the first connection to all open, for each.
@@ -403,8 +417,10 @@ pub(crate) struct SearchStep {
     pub(crate) p99_ns: u64,
     pub(crate) p99_9_ns: u64,
     pub(crate) max_ns: u64,
+    /// Every limit was kept. Where `valid` is false too, that holds for the server: its times are no
+    /// longer than these.
     pub(crate) met: bool,
-    /// The client kept up.
+    /// The client kept up. If it did not, a limit that broke says nothing about the server.
     pub(crate) valid: bool,
     /// It was run to confirm an earlier step.
     pub(crate) confirmation: bool,

@@ -414,15 +414,15 @@ impl<'a> Watch<'a> {
             window.at_s -= ahead_s;
         }
         let errors = error_counts(std::mem::take(&mut sum.errors), self.begun_ns);
-        let counted = sum.totals.messages_received.max(1);
+        let messages = sum.totals.messages_received;
         let mut series = self.connecting;
         series.append(&mut self.series.windows);
         Measured {
             errors,
             agreed,
             tls,
-            server: self.server.map(|server| server.usage(counted)),
             push_times: None,
+            server: self.server.map(|server| server.usage(messages)),
             started_unix_ms,
             cpu_ns,
             busy_share: busiest.min(1.0),

@@ -3,7 +3,7 @@
 use sockeye_codec::{DataKind, Message};
 
 use super::payload::Kind;
-use super::record::Record;
+use super::record::{PayloadBytes, Record};
 use super::script::{Moment, Outcome, Runner, Script};
 
 /// What a connection waits for.
@@ -97,7 +97,7 @@ impl Scripted {
         &mut self,
         script: &Script,
         moment: Moment,
-        message: Message<'_>,
+        (message, bytes): (Message<'_>, PayloadBytes),
         hands: (&mut super::payload::Generator, &mut Vec<u8>, &mut Record),
     ) {
         let (generator, reply, record) = hands;
@@ -108,7 +108,7 @@ impl Scripted {
         reply.clear();
         let payload = message.as_bytes();
         let now_ns = moment.now_ns;
-        record.heard(payload.len(), now_ns);
+        record.heard(bytes, now_ns);
         match self.runner.message(script, moment, (kind, payload), generator, reply) {
             Outcome::Skipped => {}
             Outcome::Met { class } => {

@@ -3,9 +3,15 @@
 //! The rate doubles until a run fails, the gap is halved until it is narrow, and what is left has
 //! to keep the limits several times in a row. Noise is met halfway: a failure is tried once more,
 //! a success is confirmed.
+//!
+//! A client that was late has not necessarily spoilt a run: response times count from when a
+//! message was due, so they are too long by what the client was late. If they keep the limits all
+//! the same, so does the server. A limit that breaks while the client is late proves nothing.
 
+use super::judge;
 use super::report::{Outcome, Report, Search, SearchStep};
 use super::slo::Slo;
+use super::units;
 
 /// Under this share of its rate a run fails: the server did not take what was sent.
 const RATE_RATIO_MIN: f64 = 0.99;
@@ -68,8 +74,9 @@ impl SearchEnd {
         match self {
             Self::Limits => "above this rate the limits are not kept".into(),
             Self::Client { rate_per_s } => format!(
-                "at {rate_per_s:.0}/s the client was the limit, not the server, which may be able \
-                 to do more: give the client more processors or --threads"
+                "at {} the client was the limit, not the server, which may be able to do more: \
+                 give the client more processors or --threads",
+                units::rate(*rate_per_s)
             ),
             Self::Cap => "the limits are kept at the highest rate allowed: raise the cap".into(),
             Self::Nothing => "no rate keeps the limits, not even the lowest tried: \
@@ -91,6 +98,31 @@ pub(crate) struct Found {
     /// The last run at the rate that was found; without one, the last run of all.
     pub(crate) report: Option<Report>,
 }
+
+impl Found {
+    /// The report to show: of the last run, with what the search has come to. `None`: not one run
+    /// was made.
+    pub(crate) fn into_report(self) -> Option<Report> {
+        let mut report = self.report?;
+        let verdict = &mut report.verdict;
+        match (self.search.found_per_s, verdict.outcome) {
+            // The last confirmation, in which the client was late and nothing broke.
+            (Some(_), Outcome::Invalid) => {
+                verdict.outcome = Outcome::Ok;
+                verdict.reasons.insert(0, LATE.into());
+            }
+            (None, Outcome::Ok) => verdict.outcome = Outcome::SloBreached,
+            _ => {}
+        }
+        verdict.reasons.push(self.end.sentence());
+        report.search = Some(self.search);
+        Some(report)
+    }
+}
+
+/// What a rate is worth that was kept by a client that was late.
+const LATE: &str = "the client was late, and every limit was kept all the same: the server's \
+     response times are no longer than these, and may be shorter";
 
 /// Searches. A run that cannot be done at all ends it; what was found until then is beside the
 /// error.
@@ -127,9 +159,18 @@ enum Stop<E> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Trial {
     Kept,
+    /// Although the client was late.
+    KeptLate,
     Failed,
     Hopeless,
+    /// A limit broke, or was not put to the test, while the client was late.
     ClientSaturated,
+}
+
+impl Trial {
+    const fn is_kept(self) -> bool {
+        matches!(self, Self::Kept | Self::KeptLate)
+    }
 }
 
 impl<E, R: FnMut(f64) -> Result<Report, E>> Hunt<'_, R> {
@@ -194,21 +235,27 @@ impl<E, R: FnMut(f64) -> Result<Report, E>> Hunt<'_, R> {
         if matches!(trial, Trial::Failed | Trial::ClientSaturated) {
             trial = self.trial(rate_per_s, false)?;
         }
-        if trial == Trial::ClientSaturated {
-            let lowest = self.client_limit.map_or(rate_per_s, |limit| limit.min(rate_per_s));
-            self.client_limit = Some(lowest);
-        }
-        Ok(trial == Trial::Kept)
+        self.note_client_limit(trial, rate_per_s);
+        Ok(trial.is_kept())
     }
 
     /// Whether this rate is kept every time.
     fn confirm(&mut self, rate_per_s: f64) -> Result<bool, Stop<E>> {
         for _ in 0..self.options.confirmations {
-            if self.trial(rate_per_s, true)? != Trial::Kept {
+            let trial = self.trial(rate_per_s, true)?;
+            self.note_client_limit(trial, rate_per_s);
+            if !trial.is_kept() {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    fn note_client_limit(&mut self, trial: Trial, rate_per_s: f64) {
+        if trial == Trial::ClientSaturated {
+            let lowest = self.client_limit.map_or(rate_per_s, |limit| limit.min(rate_per_s));
+            self.client_limit = Some(lowest);
+        }
     }
 
     /// One run.
@@ -229,16 +276,22 @@ impl<E, R: FnMut(f64) -> Result<Report, E>> Hunt<'_, R> {
 
     fn judge(&self, report: &Report, target_per_s: f64) -> Trial {
         let achieved = report.client.achieved_per_s / target_per_s;
+        // The run's own look at the limits is the same; this one does not depend on it.
+        let kept = self.options.slo.iter().all(|slo| slo.evaluate(report).met);
         match report.verdict.outcome {
-            Outcome::Invalid => Trial::ClientSaturated,
+            Outcome::Invalid => {
+                let sent_all = achieved >= RATE_RATIO_MIN
+                    && report.client.rate_ratio.is_none_or(|ratio| ratio >= RATE_RATIO_MIN);
+                let proves =
+                    self.options.slo.iter().all(|slo| slo.stands_if_client_was_late(report));
+                let is_kept = kept && sent_all && proves && judge::failures(report).is_empty();
+                if is_kept { Trial::KeptLate } else { Trial::ClientSaturated }
+            }
             _ if achieved < RATE_RATIO_HOPELESS => Trial::Hopeless,
             Outcome::Failed | Outcome::Interrupted => Trial::Failed,
             _ if achieved < RATE_RATIO_MIN => Trial::Failed,
-            // The run's own look at the limits is the same; this one does not depend on it.
-            Outcome::Ok | Outcome::SloBreached => {
-                let kept = self.options.slo.iter().all(|slo| slo.evaluate(report).met);
-                if kept { Trial::Kept } else { Trial::Failed }
-            }
+            Outcome::Ok | Outcome::SloBreached if kept => Trial::Kept,
+            Outcome::Ok | Outcome::SloBreached => Trial::Failed,
         }
     }
 }
@@ -253,8 +306,8 @@ fn step(report: &Report, target_per_s: f64, trial: Trial, confirmation: bool) ->
         p99_ns: quantile_ns(0.99),
         p99_9_ns: quantile_ns(0.999),
         max_ns: times.map_or(0, super::distribution::Distribution::max_ns),
-        met: trial == Trial::Kept,
-        valid: trial != Trial::ClientSaturated,
+        met: trial.is_kept(),
+        valid: !matches!(trial, Trial::KeptLate | Trial::ClientSaturated),
         confirmation,
     }
 }

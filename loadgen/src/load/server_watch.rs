@@ -19,6 +19,8 @@ pub(crate) struct ServerWatch {
     before: Usage,
     rss_peak_bytes: u64,
     bytes_per_connection: Option<f64>,
+    /// That were open when nothing had been sent yet.
+    connections: u64,
     last: Sample,
     /// When the measurement began, and ended.
     from: Option<Sample>,
@@ -34,6 +36,7 @@ impl ServerWatch {
             process,
             rss_peak_bytes: before.rss_bytes,
             bytes_per_connection: None,
+            connections: 0,
             last: Sample { at: Instant::now(), cpu_ns: before.cpu_ns },
             from: None,
             until: None,
@@ -50,6 +53,7 @@ impl ServerWatch {
 
     /// So many connections are open, and nothing was sent yet.
     pub(crate) fn all_open(&mut self, connections: u64) {
+        self.connections = connections;
         if let Some((_, usage)) = self.look()
             && connections > 0
         {
@@ -81,12 +85,16 @@ impl ServerWatch {
     pub(crate) fn usage(&self, messages: u64) -> ServerUsage {
         let from = self.from.unwrap_or(self.last);
         let until = self.until.unwrap_or(self.last);
-        let cpu_ns = until.cpu_ns.saturating_sub(from.cpu_ns);
+        let cpu_ns = until.cpu_ns.saturating_sub(from.cpu_ns) as f64;
+        let cpu_share = share(from, until);
+        let is_idle = messages == 0 && self.connections > 0;
         ServerUsage {
             pid: self.process.pid(),
             name: self.process.name().to_owned(),
-            cpu_share: share(from, until),
-            cpu_ns_per_message: cpu_ns as f64 / messages.max(1) as f64,
+            cpu_share,
+            cpu_ns_per_message: if messages > 0 { cpu_ns / messages as f64 } else { 0.0 },
+            cpu_ns_per_connection_second: is_idle
+                .then(|| cpu_share * 1e9 / self.connections as f64),
             rss_before_bytes: self.before.rss_bytes,
             rss_peak_bytes: self.rss_peak_bytes,
             bytes_per_connection: self.bytes_per_connection,
@@ -117,7 +125,12 @@ mod tests {
         let mut window = Window::default();
         watch.window(&mut window);
         watch.end();
+        let idle = watch.usage(0);
+        assert_eq!(idle.cpu_ns_per_message, 0.0, "of no messages");
+        let per_connection = idle.cpu_ns_per_connection_second.unwrap();
+        assert!((per_connection - idle.cpu_share * 1e8).abs() < 1.0, "{idle:?}");
         let usage = watch.usage(5);
+        assert_eq!(usage.cpu_ns_per_connection_second, None);
         assert!(usage.cpu_ns_per_message >= 1_000_000.0, "{usage:?}");
         assert!(usage.cpu_share > 0.0 && usage.bytes_per_connection.is_some());
         assert!(window.server_rss_bytes.is_some_and(|bytes| bytes <= usage.rss_peak_bytes));

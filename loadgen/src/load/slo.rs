@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use super::distribution::Distribution;
 use super::report::{LoadKind, Report, SloResult};
+use super::units;
 
 /// What may stand in a limit, for whoever got it wrong.
 const ALLOWED: &str = "give METRIC, one of < <= > >=, and a limit: pN (p50, p99, p99.9), max, min \
@@ -88,6 +89,21 @@ impl Slo {
         })
     }
 
+    /// Whether a run that kept this proves that the server does, even if the client was late.
+    ///
+    /// What counts from when a message was due has our lateness in it, and a server that serves in
+    /// order has done nothing earlier because it was asked later: the truth is no worse. What
+    /// counts from when we sent may look better than it is, since messages that should have come
+    /// together came apart. Lower bounds, and our lag itself, are what they are.
+    pub(crate) fn stands_if_client_was_late(&self, report: &Report) -> bool {
+        match (self.metric, self.comparison) {
+            (Metric::Time(source, _), Comparison::Less | Comparison::LessOrEqual) => {
+                source.stands_if_client_was_late(report)
+            }
+            _ => true,
+        }
+    }
+
     /// In the unit of the limit; `None` where there was nothing to measure.
     fn measured(&self, report: &Report) -> Option<f64> {
         match self.metric {
@@ -147,6 +163,19 @@ impl Source {
             Self::FirstMessage => phases.first_message.as_ref(),
             Self::Skew => report.fanout.as_ref()?.skew.as_ref(),
             Self::Slow => report.slow.as_ref()?.response.as_ref(),
+        }
+    }
+}
+
+impl Source {
+    fn stands_if_client_was_late(self, report: &Report) -> bool {
+        match self {
+            Self::Headline => report.latency.response.is_some(),
+            Self::Response | Self::Slow | Self::Lag => true,
+            // In a storm from when it was due, else from before the load.
+            Self::Connect => true,
+            Self::Tls | Self::Upgrade => report.plan.scenario != "storm",
+            Self::Service | Self::Ping | Self::FirstMessage | Self::Skew => false,
         }
     }
 }
@@ -243,9 +272,9 @@ impl Metric {
 
     fn show(self, measured: f64) -> String {
         match self {
-            Self::Time(..) => format!("{:.3?}", std::time::Duration::from_nanos(measured as u64)),
-            Self::Errors | Self::Reach => format!("{:.3} %", measured * 100.0),
-            Self::Rate => format!("{measured:.0} messages/s"),
+            Self::Time(..) => units::time(measured),
+            Self::Errors | Self::Reach => units::share(measured),
+            Self::Rate => units::rate(measured),
         }
     }
 }

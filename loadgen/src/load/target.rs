@@ -18,11 +18,14 @@ use super::proxy::{self, Proxy};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Target")]
 pub(crate) struct TargetOptions {
-    /// Connect to this Unix socket; the URL still says Host, path and whether to speak TLS
+    /// Connect to this Unix socket
+    ///
+    /// The URL still says Host, path and whether to speak TLS.
     #[arg(long, value_name = "PATH")]
     unix: Option<PathBuf>,
-    /// Connect to ADDRESS where the URL says HOST, as `example.com:10.0.0.7`; may be repeated,
-    /// the addresses are then tried in turn
+    /// Connect to ADDRESS where the URL says HOST, such as example.com:10.0.0.7
+    ///
+    /// May be repeated; the addresses are then tried in turn.
     #[arg(long, value_name = "HOST:ADDRESS", conflicts_with = "unix")]
     resolve: Vec<Resolve>,
     /// Go by way of an HTTP proxy (CONNECT)

@@ -42,10 +42,11 @@ pub(crate) struct TlsOptions {
     #[arg(long, value_name = "NAME")]
     sni: Option<String>,
     /// The oldest TLS to speak [default: 1.2]
-    #[arg(long = "tls-min", value_enum)]
+    #[arg(long = "tls-min", value_name = "VERSION", value_enum)]
     min_version: Option<Version>,
-    /// Let new connections go on with the session of an earlier one (tickets); by default each
-    /// handshake is a full one
+    /// Let new connections resume the session of an earlier one (tickets)
+    ///
+    /// Without it each handshake is a full one.
     #[arg(long = "tls-resume")]
     resume: bool,
 }

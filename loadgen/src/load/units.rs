@@ -41,6 +41,12 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// So many of something: `1 thread`, `1,000 threads`.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{} {what}{s}", count(number))
+}
+
 /// So many a second: `12,345/s`, and with three digits where there are few.
 pub(crate) fn rate(per_s: f64) -> String {
     format!("{}/s", number(per_s))
@@ -91,7 +97,7 @@ pub(crate) fn share(share: f64) -> String {
 }
 
 /// Three digits that count, or all before the point if those are more; not for what is below zero.
-pub(crate) fn three_digits(number: f64) -> String {
+fn three_digits(number: f64) -> String {
     if number < 9.995 {
         format!("{number:.2}")
     } else if number < 99.95 {
@@ -139,6 +145,11 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     Ok(bytes as u64)
 }
 
+/// As `parse_bytes`, for what is to be in memory.
+pub(crate) fn parse_length(text: &str) -> Result<usize, String> {
+    usize::try_from(parse_bytes(text)?).map_err(|_| format!("`{text}` is too much"))
+}
+
 /// Reads `1000`, `10k`, `1.5M`, each also with `/s` behind it.
 pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
     let (number, unit) = split(text.strip_suffix("/s").unwrap_or(text))?;
@@ -149,6 +160,14 @@ pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
         unit => return Err(format!("`{unit}` is no unit of rate; write 1000, 10k or 1.5M")),
     };
     Ok(number * size)
+}
+
+/// As `parse_rate`, for what cannot be nothing.
+pub(crate) fn parse_rate_above_zero(text: &str) -> Result<f64, String> {
+    match parse_rate(text)? {
+        per_s if per_s > 0.0 => Ok(per_s),
+        _ => Err("it must be above 0".into()),
+    }
 }
 
 /// Reads `5%` and `0.05`.
@@ -214,6 +233,10 @@ mod tests {
             assert_eq!(count(number), text);
         }
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
+        let counts = [(0, "0 threads"), (1, "1 thread"), (1_000, "1,000 threads")];
+        for (number, text) in counts {
+            assert_eq!(counted(number, "thread"), text);
+        }
         let rates = [(0.0, "0/s"), (0.5, "0.50/s"), (12.34, "12.3/s"), (12_345.4, "12,345/s")];
         for (per_s, text) in rates {
             assert_eq!(rate(per_s), text);
@@ -275,6 +298,7 @@ mod tests {
         for (text, per_s) in [("1000", 1e3), ("10k", 1e4), ("1.5M/s", 1.5e6), ("0.5", 0.5)] {
             assert_eq!(parse_rate(text), Ok(per_s), "{text}");
         }
+        assert_eq!(parse_length("1.5kB"), Ok(1_500));
         assert_eq!((parse_share("5%"), parse_share("0.05")), (Ok(0.05), Ok(0.05)));
     }
 

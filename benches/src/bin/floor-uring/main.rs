@@ -70,10 +70,10 @@ struct Connection {
 }
 
 impl Connection {
-    /// What an echo of so many bytes more would have.
-    fn echo_bytes(&self, received: usize, frame_bytes: usize) -> usize {
+    /// How many frames are whole with so many bytes more, and what an echo of those bytes has.
+    fn whole_and_echo_bytes(&self, received: usize, frame_bytes: usize) -> (usize, usize) {
         let whole = (self.partial + received) / frame_bytes;
-        received - (KEY_BYTES * whole).min(received)
+        (whole, received - (KEY_BYTES * whole).min(received))
     }
 }
 
@@ -186,7 +186,8 @@ impl Floor {
                 let received = self.ring.received(answer, buffer);
                 mask::apply(received, KEY, 0);
                 if self.app == App::Echo && connection.owed == 0 && !connection.waiting {
-                    let due = connection.echo_bytes(received.len(), self.frame_bytes);
+                    let (_, due) =
+                        connection.whole_and_echo_bytes(received.len(), self.frame_bytes);
                     // Where it is in cache: later, by the ring, it took a fifth longer.
                     sent_now = ring::send_now(fd, &received[..due]);
                 }
@@ -204,8 +205,7 @@ impl Floor {
                     connection.sent = frames::ANSWER.len();
                     return self.ring.send(fd, frames::ANSWER);
                 }
-                let due = connection.echo_bytes(len, self.frame_bytes);
-                let whole = (connection.partial + len) / self.frame_bytes;
+                let (whole, due) = connection.whole_and_echo_bytes(len, self.frame_bytes);
                 connection.partial = (connection.partial + len) % self.frame_bytes;
                 match self.app {
                     App::Echo if due > sent_now => {

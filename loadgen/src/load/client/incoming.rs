@@ -4,7 +4,7 @@ use sockeye_codec::{DataKind, Message};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::plan::{Plan, Scenario};
-use super::super::record::{Kind, Record};
+use super::super::record::{Kind, PayloadBytes, Record};
 use super::super::report::LoadKind;
 use super::super::stamp::Stamp;
 use super::super::tally::Step;
@@ -18,21 +18,23 @@ impl Client {
         hands: &mut Hands,
         now_ns: u64,
         message: Message<'_>,
+        wire_bytes: usize,
     ) {
         if hands.over {
             return;
         }
+        let bytes = PayloadBytes { plain: message.as_bytes().len(), wire: wire_bytes };
         let scripted = self.extra.as_mut().and_then(|extra| extra.scripted.as_mut());
         if let (Some(scripted), Some(script)) = (scripted, &plan.script) {
             let moment = hands.moment(self.number, now_ns);
             let Hands { generator, message: reply, record, .. } = hands;
-            scripted.take(script, moment, message, (generator, reply, record));
+            scripted.take(script, moment, (message, bytes), (generator, reply, record));
         } else if let Some(id) = &plan.answer_id {
-            self.take_named(plan, id, hands, now_ns, message);
+            self.take_named(plan, id, hands, now_ns, (message, bytes));
         } else if plan.scenario.is_answered() {
-            self.take_answer(plan, hands, now_ns, message);
+            self.take_answer(plan, hands, now_ns, (message, bytes));
         } else {
-            self.take_pushed(plan, hands, now_ns, message);
+            self.take_pushed(plan, hands, now_ns, (message, bytes));
         }
     }
 
@@ -48,7 +50,7 @@ impl Client {
         plan: &Plan,
         hands: &mut Hands,
         now_ns: u64,
-        message: Message<'_>,
+        (message, bytes): (Message<'_>, PayloadBytes),
     ) {
         let Some(flight) = self.flights.pop() else {
             return hands.record.error("a message came that answers none", now_ns);
@@ -67,7 +69,7 @@ impl Client {
             }
         }
         let of = Kind { is_slow: self.is_slow, is_open_loop: plan.load == LoadKind::Open };
-        hands.record.answered(&flight, payload.len(), now_ns, of);
+        hands.record.answered(&flight, bytes, now_ns, of);
     }
 
     pub(super) fn take_pushed(
@@ -75,10 +77,10 @@ impl Client {
         plan: &Plan,
         hands: &mut Hands,
         now_ns: u64,
-        message: Message<'_>,
+        (message, bytes): (Message<'_>, PayloadBytes),
     ) {
         if let Some(time) = &plan.push_time {
-            return self.take_timed(plan, time, hands, now_ns, message);
+            return self.take_timed(plan, time, hands, now_ns, (message, bytes));
         }
         self.note_first(&mut hands.record, self.since_ns, now_ns);
         let payload = message.as_bytes();
@@ -96,7 +98,7 @@ impl Client {
             }
         }
         let due_ns = stamp.map(|stamp| stamp.due_ns);
-        hands.record.pushed(due_ns, payload.len(), now_ns, self.is_slow);
+        hands.record.pushed(due_ns, bytes, now_ns, self.is_slow);
     }
 
     pub(super) fn note_delivery(

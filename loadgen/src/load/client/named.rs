@@ -6,7 +6,7 @@ use super::super::answers::{AnswerId, Told};
 use super::super::failure::Failure;
 use super::super::flights::Flight;
 use super::super::plan::Plan;
-use super::super::record::Kind;
+use super::super::record::{Kind, PayloadBytes};
 use super::super::report::LoadKind;
 use super::{Client, Hands, Shared};
 
@@ -43,29 +43,29 @@ impl Client {
         id: &AnswerId,
         hands: &mut Hands,
         now_ns: u64,
-        message: Message<'_>,
+        (message, bytes): (Message<'_>, PayloadBytes),
     ) {
-        let (payload, record) = (message.as_bytes(), &mut hands.record);
+        let record = &mut hands.record;
         let is_slow = self.is_slow;
-        let told = match id.of_received(payload) {
+        let told = match id.of_received(message.as_bytes()) {
             Ok(Some(id)) => self.answers().arrive(id),
             Ok(None) => Told::Push,
             Err(_) => {
                 let what = "a message came that is not JSON: --answer-id cannot look into it";
-                return record.wrong(what, payload.len(), now_ns, is_slow);
+                return record.wrong(what, bytes, now_ns, is_slow);
             }
         };
         match told {
             Told::Answer(flight) => {
                 self.note_first(record, flight.sent_ns, now_ns);
                 let of = Kind { is_slow, is_open_loop: plan.load == LoadKind::Open };
-                record.answered(&flight, payload.len(), now_ns, of);
+                record.answered(&flight, bytes, now_ns, of);
             }
             Told::Again => {
                 let what = "a message was answered twice: the same came again at --answer-id";
-                record.wrong(what, payload.len(), now_ns, is_slow);
+                record.wrong(what, bytes, now_ns, is_slow);
             }
-            Told::Push => record.unasked(payload.len(), now_ns, is_slow),
+            Told::Push => record.unasked(bytes, now_ns, is_slow),
         }
     }
 }

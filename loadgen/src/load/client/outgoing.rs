@@ -78,19 +78,25 @@ impl Client {
         let before = out.len();
         let deflate = self.extra.as_mut().and_then(|extra| extra.deflate.as_mut());
         let opcode = if flight.is_text { OpCode::Text } else { OpCode::Binary };
-        match (deflate, compressor, payload.fragment_bytes()) {
+        let wire_bytes = match (deflate, compressor, payload.fragment_bytes()) {
             (Some(deflate), Some(compressor), None) => {
                 let whole = match std::str::from_utf8(message) {
                     Ok(text) if flight.is_text => Message::Text(text),
                     _ => Message::Binary(message),
                 };
                 deflate.encode(compressor, whole, codec.next_masking_key(), out);
+                payload_bytes(&out[before..])
             }
-            (_, _, Some(bytes)) => fragment(codec, opcode, message, bytes.get(), out),
-            _ => encode::frame(out, true, opcode, message, codec.next_masking_key()),
-        }
-        record.sent_wire_bytes += (out.len() - before) as u64;
-        record.sent(flight, plan.load == LoadKind::Open);
+            (_, _, Some(bytes)) => {
+                fragment(codec, opcode, message, bytes.get(), out);
+                message.len()
+            }
+            _ => {
+                encode::frame(out, true, opcode, message, codec.next_masking_key());
+                message.len()
+            }
+        };
+        record.sent(flight, wire_bytes, plan.load == LoadKind::Open);
         Ok(())
     }
 
@@ -130,6 +136,17 @@ impl Client {
     }
 }
 
+/// How long the payload of a frame of ours is: all of it but the header (section 5.2) and the
+/// masking key, which a client's frame always has.
+fn payload_bytes(frame: &[u8]) -> usize {
+    let extended = match frame[1] & 0x7f {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    frame.len() - (2 + extended + 4)
+}
+
 /// A message in frames of so many bytes (section 5.4).
 fn fragment(codec: &mut Codec, opcode: OpCode, message: &[u8], bytes: usize, out: &mut Vec<u8>) {
     let mut pieces = message.chunks(bytes);
@@ -139,5 +156,21 @@ fn fragment(codec: &mut Codec, opcode: OpCode, message: &[u8], bytes: usize, out
         next = pieces.next();
         encode::frame(out, next.is_none(), opcode, piece, codec.next_masking_key());
         opcode = OpCode::Continuation;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_a_frame_without_its_header() {
+        let mut codec = Codec::client(sockeye_codec::Limits::default(), [1; 32]);
+        for len in [0, 1, 125, 126, 65_535, 65_536] {
+            let mut out = Vec::new();
+            let key = codec.next_masking_key();
+            encode::frame(&mut out, true, OpCode::Binary, &vec![7; len], key);
+            assert_eq!(payload_bytes(&out), len);
+        }
     }
 }

@@ -35,7 +35,7 @@ impl Fleet {
             return self.shared.hands.record.error(what, self.shared.now_ns);
         }
         let flight = Flight { due_ns, sent_ns: self.shared.now_ns, ..Flight::default() };
-        self.shared.hands.record.sent(&flight, true);
+        self.shared.hands.record.sent(&flight, 0, true);
         if let Some(client) = self.begin(tx, 0, due_ns).and_then(|id| self.clients.get_mut(id)) {
             client.depart(flight);
             self.in_flight += 1;

@@ -1,6 +1,6 @@
 //! What all formats say in the same words.
 
-use crate::load::report::{LoadKind, Outcome, PlanInfo, Report, SloResult};
+use crate::load::report::{LoadKind, Outcome, PlanInfo, Report, ServerUsage, SloResult};
 use crate::load::units;
 
 /// Stands wherever percentiles of a closed loop stand.
@@ -14,6 +14,21 @@ pub(super) const fn verdict(outcome: Outcome) -> &'static str {
         Outcome::SloBreached => "LIMIT BROKEN",
         Outcome::Invalid => "INVALID",
         Outcome::Interrupted => "INTERRUPTED",
+    }
+}
+
+/// What a search says of trials that a late client has not spoilt.
+pub(super) const KEPT_LATE: &str = " Late: the client was, and the limits were kept all the same; \
+     the server's times are no longer than these.";
+
+/// The verdict in a sentence.
+pub(super) fn verdict_of(report: &Report) -> &'static str {
+    match report.verdict.outcome {
+        Outcome::Ok if report.is_found_by_late_client() => {
+            "Every limit was kept, although the client was late."
+        }
+        Outcome::Ok if report.slo.is_empty() => "The client kept up, and nothing went wrong.",
+        outcome => verdict_sentence(outcome),
     }
 }
 
@@ -56,10 +71,7 @@ pub(super) const fn load_name(load: LoadKind) -> &'static str {
 
 /// What was done, as a title: `echo at 10,000/s on 100 connections`.
 pub(super) fn title(plan: &PlanInfo) -> String {
-    let connections = match plan.connections {
-        1 => "1 connection".to_owned(),
-        many => format!("{} connections", units::count(many.into())),
-    };
+    let connections = units::counted(plan.connections.into(), "connection");
     match plan.load {
         LoadKind::Open => {
             let rates = plan.stages.iter().flat_map(|stage| [stage.from_per_s, stage.to_per_s]);
@@ -157,6 +169,20 @@ pub(super) fn clock(report: &Report) -> Option<String> {
 pub(super) fn clock_name(report: &Report) -> Option<&'static str> {
     let times = report.push_times.as_ref()?;
     Some(if times.estimated { "estimated" } else { "same" })
+}
+
+/// What a report counts as messages.
+pub(super) fn counted_as(report: &Report) -> &'static str {
+    if report.plan.scenario == "storm" { "connection" } else { "message" }
+}
+
+/// What the server's processor time is counted for, and how much that is.
+pub(super) fn server_cpu(report: &Report, server: &ServerUsage) -> Option<(&'static str, String)> {
+    if server.cpu_ns_per_message > 0.0 {
+        return Some((counted_as(report), units::time(server.cpu_ns_per_message)));
+    }
+    let ns = server.cpu_ns_per_connection_second?;
+    Some(("connection and second", units::time(ns)))
 }
 
 /// All errors of all kinds.

@@ -22,7 +22,7 @@ pub(super) fn render(report: &Report) -> String {
         escaped(&facts::title(&report.plan))
     );
     let _ = writeln!(out);
-    let sentence = facts::verdict_sentence(outcome);
+    let sentence = facts::verdict_of(report);
     if outcome == Outcome::Invalid {
         let _ = writeln!(out, "> **INVALID. {sentence}**");
     } else {

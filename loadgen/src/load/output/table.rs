@@ -2,8 +2,8 @@
 
 use super::facts;
 use crate::load::distribution::Distribution;
-use crate::load::report::{Phase, Report, Window};
-use crate::load::units::{bytes, count, number, rate, seconds, share, time, time_ns};
+use crate::load::report::{LoadKind, Phase, Report, Window};
+use crate::load::units::{bytes, count, counted, number, rate, seconds, share, time, time_ns};
 
 /// A table: the first cell of each row says what the row is.
 pub(super) struct Table {
@@ -92,7 +92,7 @@ fn distributions<'a>(
 /// The three answers to "how long?".
 pub(super) fn latency(report: &Report) -> Table {
     let mut table = distributions("Latency", latencies(report));
-    if report.plan.load == crate::load::report::LoadKind::Closed {
+    if report.plan.load == LoadKind::Closed {
         table.note = Some(facts::CLOSED_LOOP.to_owned());
     }
     table
@@ -132,6 +132,10 @@ pub(super) fn latency_in_full(report: &Report) -> Table {
 pub(super) fn results(report: &Report) -> Vec<Table> {
     let tables = [
         slo(report),
+        distributions(
+            "Measured by the scenario file",
+            report.classes.iter().map(|class| (class.name.as_str(), &class.times)),
+        ),
         distributions("Opening a connection", phases(report)),
         traffic(report),
         errors(report),
@@ -165,21 +169,38 @@ fn traffic(report: &Report) -> Table {
         if report.measured_s > 0.0 { messages as f64 / report.measured_s } else { 0.0 }
     };
     table.row_if("target rate", check.target_per_s.map(rate));
-    table.row("achieved rate", rate(check.achieved_per_s));
-    table.row("received rate", rate(per_s(totals.messages_received)));
-    table.row("messages sent", count(totals.messages_sent));
-    table.row("messages received", count(totals.messages_received));
-    if report.plan.answer_id.is_some() {
-        table.row("of these pushed, not answers", count(totals.pushed));
+    let scenario = report.plan.scenario.as_str();
+    if report.plan.load != LoadKind::Receive {
+        table.row("achieved rate", rate(check.achieved_per_s));
     }
-    table.row("payload sent", bytes(totals.bytes_sent));
-    table.row("payload received", bytes(totals.bytes_received));
-    table.row("not answered at the end", count(totals.unanswered));
-    if report.plan.verify || report.plan.answer_id.is_some() {
+    if scenario == "storm" {
+        table.row("connections begun", count(totals.messages_sent));
+        table.row("of these, opened", count(totals.messages_received));
+    } else if scenario != "idle" || totals.messages_received > 0 {
+        table.row("received rate", rate(per_s(totals.messages_received)));
+        if report.plan.load != LoadKind::Receive {
+            table.row("messages sent", count(totals.messages_sent));
+        }
+        // What slow ones have got has a table of its own.
+        let fast = if report.slow.is_some() { ", slow ones apart" } else { "" };
+        table.row(format!("messages received{fast}"), count(totals.messages_received));
+        if report.plan.answer_id.is_some() {
+            table.row("of these pushed, not answers", count(totals.pushed));
+        }
+        if report.plan.load != LoadKind::Receive {
+            table.row("payload sent", bytes(totals.bytes_sent));
+        }
+        table.row(format!("payload received{fast}"), bytes(totals.bytes_received));
+    }
+    if matches!(scenario, "echo" | "slow" | "storm") {
+        table.row("not answered at the end", count(totals.unanswered));
+    }
+    let is_checked = report.plan.verify || report.plan.answer_id.is_some();
+    if is_checked && matches!(scenario, "echo" | "slow" | "file") {
         table.row("answers that were wrong", count(totals.mismatches));
     }
-    table.row("connections opened", count(totals.connections_opened));
-    table.row("connections at most", count(totals.connections_peak));
+    table.row("connections opened, from the beginning", count(totals.connections_opened));
+    table.row("connections open at a time, most", count(totals.connections_peak));
     table.row("connections that failed", count(totals.connections_failed));
     table.row("connections that were lost", count(totals.connections_lost));
     if totals.pings_sent > 0 {
@@ -256,16 +277,19 @@ fn slow(report: &Report) -> Table {
 fn compression(report: &Report) -> Table {
     let mut table = Table::pairs("Compression");
     let Some(compression) = &report.compression else { return table };
-    let agreed = compression.agreed.clone();
-    table.row("the server agreed to", agreed.unwrap_or_else(|| "nothing".to_owned()));
+    let Some(agreed) = &compression.agreed else {
+        table.row("the server agreed to", "nothing");
+        return table;
+    };
+    table.row("the server agreed to", agreed);
     let directions = [
-        ("sent", compression.sent_plain_bytes, compression.sent_wire_bytes),
-        ("received", compression.received_plain_bytes, compression.received_wire_bytes),
+        ("payload sent", compression.sent_plain_bytes, compression.sent_wire_bytes),
+        ("payload received", compression.received_plain_bytes, compression.received_wire_bytes),
     ];
     for (what, plain, wire) in directions.into_iter().filter(|(_, plain, _)| *plain > 0) {
         let share = share(wire as f64 / plain as f64);
         table.row(format!("{what}, plain"), bytes(plain));
-        table.row(format!("{what}, compressed"), format!("{} ({share})", bytes(wire)));
+        table.row(format!("{what}, on the wire"), format!("{} ({share})", bytes(wire)));
     }
     table
 }
@@ -276,10 +300,12 @@ fn search(report: &Report) -> Table {
     let Some(search) = &report.search else { return table };
     for step in &search.steps {
         let result = match (step.valid, step.met) {
-            (false, _) => "client too slow",
+            (false, false) => "client's limit",
             (true, false) => "broken",
             (true, true) if step.confirmation => "confirmed",
             (true, true) => "kept",
+            (false, true) if step.confirmation => "confirmed, late",
+            (false, true) => "kept, late",
         };
         let mut row = vec![rate(step.target_per_s), rate(step.achieved_per_s)];
         row.extend([step.p50_ns, step.p99_ns, step.p99_9_ns, step.max_ns].map(time_ns));
@@ -293,7 +319,9 @@ fn search(report: &Report) -> Table {
     let knee = search
         .knee_per_s
         .map(|knee| format!(" Latency begins to rise faster than load at {}.", rate(knee)));
-    table.note = Some(found + knee.as_deref().unwrap_or_default());
+    let any_late = search.steps.iter().any(|step| step.met && !step.valid);
+    let late = if any_late { facts::KEPT_LATE } else { "" };
+    table.note = Some(found + knee.as_deref().unwrap_or_default() + late);
     table
 }
 
@@ -303,7 +331,9 @@ fn client(report: &Report) -> Table {
     table.row_if("achieved of the target rate", check.rate_ratio.map(share));
     table.row("busy share of the busiest thread", share(check.busy_share));
     table.row("processor time", format!("{} s", number(check.cpu_s)));
-    table.row("processor time for each message", time(check.cpu_ns_per_message));
+    let per_message = Some(check.cpu_ns_per_message).filter(|ns| *ns > 0.0);
+    let of = facts::counted_as(report);
+    table.row_if(&format!("processor time for each {of}"), per_message.map(time));
     table.row("messages that waited in our memory, most", count(check.queued_max));
     if check.completion_overflows > 0 {
         table.row("completion queue overflows", count(check.completion_overflows));
@@ -316,7 +346,9 @@ fn server(report: &Report) -> Table {
     let Some(server) = &report.server else { return table };
     table.row("process", format!("{} ({})", server.name, server.pid));
     table.row("processors kept busy", number(server.cpu_share));
-    table.row("processor time for each message", time(server.cpu_ns_per_message));
+    if let Some((of, cpu)) = facts::server_cpu(report, server) {
+        table.row(format!("processor time for each {of}"), cpu);
+    }
     table.row("resident memory before", bytes(server.rss_before_bytes));
     table.row("resident memory at most", bytes(server.rss_peak_bytes));
     let per_connection = server.bytes_per_connection;
@@ -338,16 +370,15 @@ pub(super) fn plan(report: &Report) -> Table {
     let planned = (seconds(plan.duration_s), seconds(plan.warm_up_s));
     table.row("planned", format!("{} after {} of warming up", planned.0, planned.1));
     table.row("message", &plan.payload);
-    match &plan.answer_id {
-        Some(id) => table.row("answers told by", format!("the value at {id}")),
-        None => table.row("answers checked", if plan.verify { "yes" } else { "no" }),
+    if let Some(id) = &report.plan.answer_id {
+        table.row("answers told by", format!("the value at {id}"));
+    } else if matches!(plan.scenario.as_str(), "echo" | "slow") {
+        table.row("answers checked", if plan.verify { "yes" } else { "no" });
     }
+    table.row_if("TLS", report.tls.clone());
     table.row("backend", &plan.backend);
     table.row("seed", plan.seed.to_string());
-    let processors = match machine.processors {
-        1 => "1 processor".to_owned(),
-        many => format!("{many} processors"),
-    };
+    let processors = counted(machine.processors as u64, "processor");
     if machine.processors > 0 {
         table.row("machine", format!("{processors}, {}", machine.processor));
         table.row("memory", bytes(machine.memory_bytes));
@@ -386,6 +417,11 @@ pub(super) fn glossary() -> Table {
             "achieved rate",
             "Messages that were really sent in a second. Below 99 % of the target \
           the client was the bottleneck, and the run is invalid.",
+        ),
+        (
+            "client's limit",
+            "Of a search: a limit broke while the client was late, which says nothing \
+          about the server.",
         ),
         (
             "connect, TLS, upgrade, first message",

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use clap::Parser;
 
 use super::*;
-use crate::load::report::Outcome;
+use crate::load::report::{Outcome, Window};
 
 /// A folder of its own, that goes with the test.
 struct Folder(PathBuf);
@@ -83,6 +83,39 @@ fn every_format_is_written_whole() {
     assert_eq!(read.verdict, report.verdict);
     assert_eq!(read.series, report.series);
     assert_eq!(json(&read).unwrap(), text, "reading and writing loses nothing");
+}
+
+#[test]
+fn what_a_scenario_file_measures_is_shown() {
+    let report = samples::rich();
+    let p50 = crate::load::units::time_ns(report.classes[0].times.quantile_ns(0.5));
+    let pages = [text::render(&report, false), html::render(&report), markdown::render(&report)];
+    for page in pages {
+        let at = page.find("Measured by the scenario file").expect("its table");
+        let row = page[at..].lines().find(|line| line.contains("say")).expect("its row");
+        assert!(row.replace('\u{a0}', " ").contains(&p50), "{row}");
+    }
+}
+
+/// Numbers as they are measured have as many digits as there are.
+#[test]
+fn what_is_read_is_what_was_measured_to_the_last_digit() {
+    let mut report = samples::rich();
+    let mut bits = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut measured = || {
+        // Knuth's linear congruence; the exponent makes it a number from 1 to 2.
+        bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        f64::from_bits(0x3ff0_0000_0000_0000 | bits >> 12) * 12_345.678_9
+    };
+    report.measured_s = measured();
+    report.client.cpu_s = measured();
+    for window in std::iter::repeat_n(&report.series[1].clone(), 2_000) {
+        report.series.push(Window { at_s: measured(), seconds: measured(), ..window.clone() });
+    }
+    let read = crate::compare::parse(json(&report).unwrap().as_bytes()).unwrap();
+    assert_eq!(read.measured_s.to_bits(), report.measured_s.to_bits());
+    assert_eq!(read.client, report.client);
+    assert!(read.series == report.series, "some digit of a window is another");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::facts;
 use super::table::{self, Table};
 use crate::load::report::{LoadKind, Outcome, Report};
-use crate::load::units::{rate, seconds, share, time, time_ns};
+use crate::load::units::{counted, rate, seconds, share, time_ns};
 
 /// No line is longer.
 const COLUMNS: usize = 80;
@@ -58,8 +58,12 @@ fn planned(report: &Report) -> String {
     if plan.warm_up_s > 0.0 {
         parts.push(format!("warmed up for {}", seconds(plan.warm_up_s)));
     }
-    parts.push(format!("messages of {}", plan.payload));
-    parts.push(format!("{} threads on {}", plan.threads, plan.backend));
+    match plan.scenario.as_str() {
+        "push" | "idle" | "storm" => {}
+        "file" => parts.push(format!("scenario {}", plan.payload)),
+        _ => parts.push(format!("messages of {}", plan.payload)),
+    }
+    parts.push(format!("{} on {}", counted(plan.threads.into(), "thread"), plan.backend));
     parts.join(", ")
 }
 
@@ -100,7 +104,7 @@ impl Text {
             Outcome::Failed | Outcome::SloBreached | Outcome::Invalid => RED,
         };
         let name = facts::verdict(verdict.outcome);
-        let sentence = facts::verdict_sentence(verdict.outcome);
+        let sentence = facts::verdict_of(report);
         self.styled(style, &format!("{name}: {sentence}"));
         for reason in &verdict.reasons {
             self.wrapped("  ", reason);
@@ -118,16 +122,20 @@ impl Text {
             self.styled(BOLD, &line);
         }
         let check = &report.client;
-        let mut line = format!("{:<10}{}", "rate", rate(check.achieved_per_s));
-        if let (Some(target), Some(ratio)) = (check.target_per_s, check.rate_ratio) {
-            let _ = write!(line, " of {} ({})", rate(target), share(ratio));
+        // Connections that only stay open have none.
+        if report.plan.scenario != "idle" {
+            let mut line = format!("{:<10}{}", "rate", rate(check.achieved_per_s));
+            if let (Some(target), Some(ratio)) = (check.target_per_s, check.rate_ratio) {
+                let _ = write!(line, " of {} ({})", rate(target), share(ratio));
+            }
+            self.line(&line);
         }
-        self.line(&line);
         let errors = crate::load::units::count(facts::errors(report));
         self.line(&format!("{:<10}{errors}", "errors"));
-        if let Some(server) = &report.server {
-            let cpu = time(server.cpu_ns_per_message);
-            self.line(&format!("{:<10}{cpu} of processor time for each message", "server"));
+        if let Some(server) = &report.server
+            && let Some((of, cpu)) = facts::server_cpu(report, server)
+        {
+            self.line(&format!("{:<10}{cpu} of processor time for each {of}", "server"));
         }
     }
 

@@ -19,14 +19,16 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 pub(crate) struct PayloadOptions {
     #[command(flatten)]
     content: ContentOptions,
-    /// Text messages; without it bytes of some size are binary, and all else is text
+    /// Send text
+    ///
+    /// Without it --bytes and --size are binary, and all else is text.
     #[arg(long, conflicts_with = "mix")]
     text: bool,
-    /// Parts that are text and parts that are binary
+    /// Send parts as text and parts as binary, such as 80:20
     #[arg(long, value_name = "TEXT:BINARY", value_parser = parse_mix)]
     mix: Option<f64>,
-    /// The line that is next, with --lines
-    #[arg(long, value_enum, default_value_t, requires = "lines")]
+    /// Which line of --lines is next
+    #[arg(long, value_name = "ORDER", value_enum, default_value_t, requires = "lines")]
     lines_order: Order,
     /// Send messages in frames of at most so many bytes of payload
     #[arg(long, value_name = "BYTES", value_parser = parse_fragment)]
@@ -39,10 +41,15 @@ struct ContentOptions {
     /// Messages of so many bytes, such as 32, 10kB or 64KiB [default: 32]
     #[arg(long, value_name = "BYTES", value_parser = parse_fixed)]
     bytes: Option<Size>,
-    /// Messages of differing sizes: uniform:10..200 or lognormal:200,1.5 (median, sigma)
+    /// Messages of differing sizes, such as uniform:10..200
+    ///
+    /// Or lognormal:200,1.5, which are median and sigma.
     #[arg(long, value_name = "DISTRIBUTION")]
     size: Option<Size>,
-    /// A template: {{seq}} {{conn}} {{uuid}} {{rand 1 6}} {{fill 200}} {{now_ms}} are filled in
+    /// A template, such as '{"id":"{{uuid}}"}'
+    ///
+    /// What is filled in: {{seq}}, {{conn}}, {{uuid}}, {{rand 1 6}}, {{fill 200}}, {{now_ms}},
+    /// {{now_ns}}.
     #[arg(long, value_name = "TEMPLATE")]
     message: Option<String>,
     /// A file that has the template
@@ -51,7 +58,10 @@ struct ContentOptions {
     /// A file that has a message on each line
     #[arg(long, value_name = "FILE")]
     lines: Option<PathBuf>,
-    /// A recording: a line is a message, or a browser's {"type":"send","opcode":1,"data":".."}
+    /// A recording of messages, one on each line
+    ///
+    /// A line is the message itself, or {"type":"send","opcode":1,"data":".."} as browsers write
+    /// it.
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
 }

@@ -37,7 +37,7 @@ fn only(demand: &Demand, limits: &Limits) -> (Severity, String, u64) {
 fn where_nothing_is_scarce_nothing_is_found() {
     let preflight = Preflight::check(&DEMAND, &ROOMY);
     assert_eq!(preflight.findings, []);
-    assert_eq!(preflight.to_string(), "15000 connections can be had as this machine is");
+    assert_eq!(preflight.to_string(), "15,000 connections can be had as this machine is");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn the_gravest_comes_first() {
     assert_eq!(severities.collect::<Vec<_>>(), [Severity::Error, Severity::Note]);
     let text = preflight.to_string();
     assert!(text.starts_with("error: ") && text.ends_with("as this machine is"), "{text}");
-    assert!(text.contains("960 of 15000 connections"), "{text}");
+    assert!(text.contains("960 of 15,000 connections"), "{text}");
 }
 
 #[test]

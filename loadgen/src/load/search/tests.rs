@@ -111,17 +111,122 @@ fn a_server_that_never_fails_is_found_at_the_cap() {
 #[test]
 fn a_client_that_cannot_keep_up_is_said_to_be_the_limit() {
     let found = found(&options("p99<5ms"), |rate| {
-        let mut report = run_with_p99(rate, 1e6);
-        if rate > 40_000.0 {
-            report.verdict.outcome = Outcome::Invalid;
-        }
-        report
+        if rate > 40_000.0 { late(rate, 50e6) } else { run_with_p99(rate, 1e6) }
     });
     assert_eq!(found.search.found_per_s, Some(32_000.0));
     assert_eq!(found.end, SearchEnd::Client { rate_per_s: 64_000.0 });
-    assert!(found.end.sentence().contains("64000/s the client was the limit"));
-    let invalid = found.search.steps.iter().filter(|step| !step.valid);
+    assert!(found.end.sentence().contains("64,000/s the client was the limit"));
+    let invalid = found.search.steps.iter().filter(|step| !step.valid && !step.met);
     assert_eq!(invalid.count(), 2);
+    let report = found.into_report().unwrap();
+    assert_eq!(report.verdict.outcome, Outcome::Ok);
+    assert!(!report.is_found_by_late_client());
+}
+
+/// A run in which the client was late.
+fn late(rate_per_s: f64, p99_ns: f64) -> Report {
+    let mut report = run_with_p99(rate_per_s, p99_ns);
+    report.verdict.outcome = Outcome::Invalid;
+    report.verdict.reasons = vec!["the client itself was late".into()];
+    report
+}
+
+#[test]
+fn limits_that_a_late_client_keeps_are_kept_by_the_server() {
+    // Late from 10,000 on; on time or not, the server is at its end from 50,000 on.
+    let run = |rate: f64| match rate {
+        ..10_000.0 => run_with_p99(rate, 1e6),
+        ..50_000.0 => late(rate, 4e6),
+        _ => late(rate, 50e6),
+    };
+    let found = found(&options("p99<5ms"), run);
+    // What broke at 64,000 proves nothing, so nothing between is looked at.
+    assert_eq!(found.search.found_per_s, Some(32_000.0));
+    assert_eq!(found.end, SearchEnd::Client { rate_per_s: 64_000.0 });
+    let of = |rate| move |step: &&SearchStep| step.target_per_s == rate;
+    let steps = &found.search.steps;
+    assert!(steps.iter().filter(of(32_000.0)).all(|step| step.met && !step.valid));
+    assert_eq!(steps.iter().filter(of(16_000.0)).count(), 1, "a success is not tried again");
+    assert!(steps.iter().filter(of(64_000.0)).all(|step| !step.met && !step.valid));
+    assert_eq!(found.search.knee_per_s, None, "late times are no curve of the server's");
+
+    let report = found.into_report().unwrap();
+    assert!(report.is_found_by_late_client());
+    let verdict = &report.verdict;
+    assert_eq!(verdict.outcome, Outcome::Ok);
+    assert!(verdict.reasons[0].contains("no longer than these"), "{verdict:?}");
+    assert!(verdict.reasons[2].contains("64,000/s the client was the limit"), "{verdict:?}");
+}
+
+#[test]
+fn a_limit_that_breaks_on_time_is_the_servers_even_if_lower_rates_were_late() {
+    let found = found(&options("p99<5ms"), |rate| match rate {
+        ..40_000.0 => late(rate, 4e6),
+        _ => run_with_p99(rate, 50e6),
+    });
+    let rate = found.search.found_per_s.unwrap();
+    assert!((40_000.0 / 1.021..40_000.0).contains(&rate), "{rate}");
+    assert_eq!(found.end, SearchEnd::Limits);
+}
+
+#[test]
+fn a_late_client_proves_nothing_by_what_lateness_may_improve() {
+    type Spoil = fn(&mut Report);
+    let cases: [(&str, Spoil); 5] = [
+        // Times from when a message was sent: those that were due together came apart.
+        ("p99(service)<5ms", |report| report.latency.service = report.latency.response.clone()),
+        ("p99<5ms", |report| report.client.achieved_per_s *= 0.98),
+        ("p99<5ms", |report| report.client.rate_ratio = Some(0.98)),
+        ("p99<5ms", |report| report.totals.unanswered = 1),
+        ("p99(lag)<1ms", |_| {}),
+    ];
+    for (slo, spoil) in cases {
+        let search = found(&options(slo), |rate| {
+            let mut report = if rate > 4_000.0 { late(rate, 1e6) } else { run_with_p99(rate, 1e6) };
+            report.latency.service = report.latency.response.clone();
+            report.latency.lag = report.latency.response.clone();
+            if slo.contains("lag") && rate > 4_000.0 {
+                report.latency.lag = run_with_p99(rate, 2e6).latency.response;
+            } else if slo.contains("lag") {
+                report.latency.lag = run_with_p99(rate, 1e3).latency.response;
+            }
+            if rate > 4_000.0 {
+                spoil(&mut report);
+            }
+            report
+        });
+        assert_eq!(search.search.found_per_s, Some(4_000.0), "{slo}");
+        assert_eq!(search.end, SearchEnd::Client { rate_per_s: 8_000.0 }, "{slo}");
+    }
+    // Lower bounds are judged as they are: the server was sent as much as that.
+    let both = SearchOptions {
+        cap_per_s: 8_000.0,
+        ..SearchOptions::new(
+            ["p99<5ms", "rate>=900", "errors<1%"].map(|it| it.parse().unwrap()).into(),
+        )
+    };
+    let search = found(&both, |rate| late(rate, 1e6));
+    assert_eq!((search.search.found_per_s, search.end), (Some(8_000.0), SearchEnd::Cap));
+}
+
+#[test]
+fn a_confirmation_that_the_client_spoils_is_the_clients_limit() {
+    let mut runs = 0;
+    let options = SearchOptions { cap_per_s: 4_000.0, ..options("p99<5ms") };
+    let found = found(&options, |rate| {
+        runs += 1;
+        if runs > 3 && rate >= 4_000.0 { late(rate, 50e6) } else { run_with_p99(rate, 1e6) }
+    });
+    assert_eq!(found.search.found_per_s, Some(4_000.0 / 1.02));
+    assert_eq!(found.end, SearchEnd::Client { rate_per_s: 4_000.0 });
+}
+
+#[test]
+fn what_was_not_found_is_no_success() {
+    let search =
+        found(&SearchOptions { runs_max: 1, ..options("p99<5ms") }, |rate| run_with_p99(rate, 1e6));
+    assert_eq!(search.end, SearchEnd::Runs);
+    assert_eq!(search.into_report().unwrap().verdict.outcome, Outcome::SloBreached);
 }
 
 #[test]

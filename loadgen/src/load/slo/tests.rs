@@ -80,7 +80,7 @@ fn other_times_and_shares_are_found() {
     assert!(evaluate("connect.p99>1.9ms", &report).met);
     assert!(evaluate("p50(service)<1.9ms", &report).measured > 1.9e6);
     let why = slo("errors<0.1%").breach(&report).unwrap();
-    assert_eq!(why, "errors<0.1% is not kept: 0.500 %");
+    assert_eq!(why, "errors<0.1% is not kept: 0.50 %");
     report.plan.load = LoadKind::Receive;
     report.totals.messages_received = 500;
     report.measured_s = 2.0;

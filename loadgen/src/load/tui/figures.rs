@@ -1,8 +1,8 @@
 //! Numbers as they stand on the screen.
 
-use crate::load::units::{self, three_digits};
+use crate::load::units;
 
-pub(super) use crate::load::units::count;
+pub(super) use crate::load::units::{bytes, count};
 
 /// A time; `-` if there is none.
 pub(super) fn time(ns: u64) -> String {
@@ -11,16 +11,6 @@ pub(super) fn time(ns: u64) -> String {
 
 pub(super) fn rate(per_s: f64) -> String {
     count(per_s.max(0.0).round() as u64)
-}
-
-pub(super) fn bytes(value: u64) -> String {
-    let value = value as f64;
-    let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    let unit = units.iter().find(|(_, size)| value >= *size as f64);
-    unit.map_or_else(
-        || format!("{value} B"),
-        |(name, size)| format!("{} {name}", three_digits(value / *size as f64)),
-    )
 }
 
 #[cfg(test)]
@@ -45,6 +35,5 @@ mod tests {
         }
         assert_eq!([count(0), count(999), count(1_000)], ["0", "999", "1,000"]);
         assert_eq!((rate(-1.0), rate(1_234_567.6)), ("0".into(), "1,234,568".into()));
-        assert_eq!([bytes(10), bytes(2_048), bytes(35 << 20)], ["10 B", "2.00 KiB", "35.0 MiB"]);
     }
 }

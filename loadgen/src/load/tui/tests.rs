@@ -28,6 +28,7 @@ fn example() -> Report {
     report.server = Some(ServerUsage {
         cpu_share: 0.42,
         cpu_ns_per_message: 4_200.0,
+        cpu_ns_per_connection_second: None,
         rss_peak_bytes: 35 << 20,
         ..ServerUsage::default()
     });

@@ -300,10 +300,13 @@ fn counts(live: &Live<'_>) -> Vec<Line<'static>> {
         )),
     ];
     if let Some(server) = live.server {
-        let cpu = time(server.cpu_ns_per_message.round() as u64);
         let rss = bytes(server.rss_peak_bytes);
         let share = server.cpu_share * 100.0;
-        lines.push(Line::from(format!(" server {share:.0} % {cpu}/message {rss}")));
+        let cpu = match server.cpu_ns_per_message.round() as u64 {
+            0 => String::new(),
+            ns => format!(" {}/message", time(ns)),
+        };
+        lines.push(Line::from(format!(" server {share:.0} %{cpu} {rss}")));
     }
     if !live.closes.is_empty() {
         let closes = live.closes.iter();

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use super::facts;
 use super::table::{self, Table};
 use crate::load::report::{LoadKind, Outcome, Report, Window};
-use crate::load::units::{count, rate, share, time, time_ns};
+use crate::load::units::{count, counted, rate, share, time_ns};
 
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
@@ -70,7 +70,7 @@ fn escaped(text: &str) -> String {
 
 fn header(out: &mut String, report: &Report) {
     let outcome = report.verdict.outcome;
-    let (verdict, sentence) = (facts::verdict(outcome), facts::verdict_sentence(outcome));
+    let (verdict, sentence) = (facts::verdict(outcome), facts::verdict_of(report));
     let class = match outcome {
         Outcome::Ok => "ok",
         Outcome::Interrupted => "caution",
@@ -105,7 +105,8 @@ fn header(out: &mut String, report: &Report) {
     let machine = &report.machine;
     let mut about = vec![facts::started(report)];
     if machine.processors > 0 {
-        about.push(format!("{} processors, {}", machine.processors, machine.processor));
+        let processors = counted(machine.processors as u64, "processor");
+        about.push(format!("{processors}, {}", machine.processor));
         about.push(machine.kernel.clone());
     }
     let about: Vec<_> =
@@ -133,16 +134,18 @@ fn tiles(out: &mut String, report: &Report) {
         tile("max", time_ns(times.max_ns()), format!("{name}, of {}", count(times.count())));
     }
     let (totals, check) = (&report.totals, &report.client);
+    let is_storm = report.plan.scenario == "storm";
+    let [sent, received] = if is_storm { ["Begun", "Opened"] } else { ["Sent", "Received"] };
     if report.plan.load != LoadKind::Receive {
         let target = match (check.target_per_s, check.rate_ratio) {
             (Some(target), Some(ratio)) => format!("{} of {}", share(ratio), rate(target)),
-            _ => format!("{} messages", count(totals.messages_sent)),
+            _ => counted(totals.messages_sent, facts::counted_as(report)),
         };
-        tile("Sent", rate(check.achieved_per_s), target);
+        tile(sent, rate(check.achieved_per_s), target);
     }
     if totals.messages_received > 0 && report.measured_s > 0.0 {
         let per_s = rate(totals.messages_received as f64 / report.measured_s);
-        tile("Received", per_s, format!("{} messages", count(totals.messages_received)));
+        tile(received, per_s, counted(totals.messages_received, facts::counted_as(report)));
     }
     let lost = totals.connections_failed + totals.connections_lost;
     let lost =
@@ -156,8 +159,11 @@ fn tiles(out: &mut String, report: &Report) {
     tile("Errors", count(facts::errors(report)), kinds);
     if let Some(server) = &report.server {
         let share = crate::load::units::number(server.cpu_share);
-        let cpu = time(server.cpu_ns_per_message);
-        tile("Server CPU", cpu, format!("a message; {share} processors"));
+        let busy = format!("{share} processors busy");
+        match facts::server_cpu(report, server) {
+            Some((of, cpu)) => tile("Server CPU", cpu, format!("for each {of}; {busy}")),
+            None => tile("Server CPU", share, "processors busy".to_owned()),
+        }
     }
     out.push_str("<dl class=\"tiles\">\n");
     for (label, value, more) in tiles {
@@ -240,10 +246,10 @@ fn series(out: &mut String, windows: &[Window], each: usize) {
     let table = table::series(windows);
     let span = (last.at_s + last.seconds - first.at_s).max(f64::MIN_POSITIVE);
     let title = match each {
-        1 => format!("Over time: {} windows", count(windows.len() as u64)),
+        1 => format!("Over time: {}", counted(windows.len() as u64, "window")),
         each => format!(
-            "Over time: {} rows, each {each} windows together; of percentiles the slowest",
-            count(windows.len() as u64)
+            "Over time: {}, each {each} windows together; of percentiles the slowest",
+            counted(windows.len() as u64, "row")
         ),
     };
     let _ = write!(

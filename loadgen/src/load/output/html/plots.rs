@@ -211,7 +211,8 @@ fn load(report: &Report) -> Option<Plot> {
     let search = report.search.as_ref().filter(|search| !search.steps.is_empty())?;
     let mut steps: Vec<_> = search.steps.iter().collect();
     steps.sort_by(|a, b| a.achieved_per_s.total_cmp(&b.achieved_per_s));
-    let dots: Vec<_> = steps.iter().map(|step| step.met && step.valid).collect();
+    let dots: Vec<_> = steps.iter().map(|step| step.met).collect();
+    let any_late = steps.iter().any(|step| step.met && !step.valid);
     let line = |name, colour, ns: fn(&crate::load::report::SearchStep) -> u64| {
         let points = steps.iter().map(|step| {
             let ns = ns(step);
@@ -235,11 +236,10 @@ fn load(report: &Report) -> Option<Plot> {
     Some(Plot {
         id: "load",
         title: "Latency against load",
-        about:
-            "Each dot is one trial; hollow: it broke a limit, or the client was too slow. Found: \
+        about: "Each dot is one trial; hollow: a limit broke, the server's or the client's. Found: \
                 the highest rate that was confirmed. Knee: where latency begins to rise faster \
                 than load."
-                .to_owned(),
+            .to_owned() + if any_late { super::facts::KEPT_LATE } else { "" },
         x,
         y,
         lines,
