@@ -10,37 +10,17 @@ use tungstenite::{Message, WebSocket};
 
 use crate::peers::{Peer as _, Tungstenite};
 use crate::process::{Process, Server};
+use crate::rig::{assert_clean, load_with, number};
 
-/// A short run that says nothing but JSON. Arguments are words, but for the template, if any.
+/// A short run with a template, if there is one. Returns its report and the exit code.
 fn load(url: &str, arguments: &str, template: Option<&str>) -> (Value, i32) {
-    let mut all = vec!["load", url, "--quiet", "--json", "-", "--drain", "10s"];
-    if !arguments.contains("--warm-up") {
-        all.extend(["--warm-up", "0"]);
-    }
-    all.extend(arguments.split_whitespace());
-    all.extend(template.iter().flat_map(|template| ["--message", template]));
-    let ended = Process::run(&all);
-    let text = ended.stdout.join("\n");
-    let report = serde_json::from_str(&text);
-    let report = report.unwrap_or_else(|error| panic!("{error}: {text:?} {:?}", ended.stderr));
+    let more = template.map(|template| ["--message", template]);
+    let (report, ended) = load_with(url, arguments, more.as_ref().map_or(&[], |more| more));
     (report, ended.status.code().expect("it was not killed"))
-}
-
-fn number(report: &Value, path: &str) -> f64 {
-    let value = report.pointer(path).unwrap_or_else(|| panic!("{path} in {report}"));
-    value.as_f64().unwrap_or_else(|| panic!("{path} is {value}"))
 }
 
 fn total(report: &Value, name: &str) -> f64 {
     number(report, &format!("/totals/{name}"))
-}
-
-/// All was answered, as it must be.
-fn assert_clean(report: &Value, what: &str) {
-    assert_eq!(report["errors"], json!([]), "{what}");
-    assert_eq!((total(report, "unanswered"), total(report, "mismatches")), (0.0, 0.0), "{what}");
-    let outcome = report["verdict"]["outcome"].as_str();
-    assert!(matches!(outcome, Some("ok" | "invalid")), "{what}: {outcome:?}");
 }
 
 /// The line that is said of a command line that is wrong.

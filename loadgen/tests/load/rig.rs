@@ -20,8 +20,14 @@ pub(crate) fn load(url: &str, arguments: &str) -> (Value, i32) {
 }
 
 pub(crate) fn load_all(url: &str, arguments: &str) -> (Value, Ended) {
+    load_with(url, arguments, &[])
+}
+
+/// And `more` arguments, in which spaces are.
+pub(crate) fn load_with(url: &str, arguments: &str, more: &[&str]) -> (Value, Ended) {
     let mut all = vec!["load", url, "--quiet", "--json", "-"];
     all.extend(words(arguments));
+    all.extend(more);
     for [option, usual] in [["--drain", "10s"], ["--warm-up", "0"]] {
         if !arguments.contains(option) {
             all.extend([option, usual]);
