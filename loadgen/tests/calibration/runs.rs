@@ -347,5 +347,5 @@ fn a_schedule_that_cannot_be_is_one_clear_line() {
     let line = refused(&["--app", "calibrate", "--stall", "2s"]);
     assert_eq!(line, "sockeye: --stall (2s) must be less than --stall-every (1s)");
     let line = refused(&["--app", "calibrate", "--stall", "2"]);
-    assert!(line.contains("--stall") && line.contains("such as 100ms"), "{line}");
+    assert!(line.contains("--stall") && line.contains("write 2ms or 2s"), "{line}");
 }
