@@ -1,4 +1,4 @@
-//! Counts the instructions of ten operations of the codec under valgrind and holds them against
+//! Counts the instructions of eleven operations of the codec under valgrind and holds them against
 //! `benches/instructions.txt`. A count does not depend on what else the machine does, so that a
 //! change of a few per cent is seen, which no clock would show.
 
@@ -31,7 +31,7 @@ struct Options {
 /// A name, and what prepares the operation and hands it to [`measured`].
 type Operation = (&'static str, fn());
 
-const OPERATIONS: [Operation; 10] = [
+const OPERATIONS: [Operation; 11] = [
     ("unmask-64k", unmask),
     ("receive-text-32", || {
         receive(&frame(true, OpCode::Text, texts::ascii(32).as_bytes()), 1 << 18)
@@ -39,6 +39,7 @@ const OPERATIONS: [Operation; 10] = [
     ("receive-64-texts-of-32", || {
         receive(&frame(true, OpCode::Text, texts::ascii(32).as_bytes()).repeat(64), 1 << 18);
     }),
+    ("echo-64-texts-of-32", echo_short),
     ("receive-text-64k-mixed", || {
         receive(&frame(true, OpCode::Text, texts::mixed(64 << 10).as_bytes()), 1 << 18);
     }),
@@ -107,6 +108,22 @@ fn receive(stream: &[u8], piece_bytes: usize) {
     receive(stream.to_vec());
     let again = stream.to_vec();
     measured(|| receive(black_box(again)));
+}
+
+/// As the engine does it: short messages in a loop of their own.
+fn echo_short() {
+    let mut stream = frame(true, OpCode::Text, texts::ascii(32).as_bytes()).repeat(64);
+    let mut codec = Codec::server(Limits::default());
+    let (mut connection, mut out) = (Connection::new(), Vec::new());
+    let mut block = Vec::with_capacity(4_096);
+    let mut input = &mut stream[..];
+    measured(|| {
+        let input = black_box(&mut input);
+        while let Ok(Some(message)) = connection.receive_short(&mut codec, input, &mut out) {
+            encode::message(&mut block, message, None);
+        }
+    });
+    assert!(input.is_empty(), "all are short");
 }
 
 fn receive_fragments() {

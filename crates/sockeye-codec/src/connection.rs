@@ -106,7 +106,7 @@ impl Connection {
     ///
     /// # Errors
     /// As `receive`.
-    #[inline]
+    #[inline(always)]
     pub fn receive_short<'i>(
         &mut self,
         codec: &mut Codec,
@@ -119,11 +119,20 @@ impl Connection {
         match self.decoder.short_message(self.mode, codec, input) {
             Some(Ok(message)) => Ok(Some(message)),
             None => Ok(None),
-            Some(Err(error)) => {
-                let key = codec.next_masking_key();
-                Err(self.fail(error, key, out))
-            }
+            Some(Err(error)) => Err(self.fail_short(error, codec, out)),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fail_short(
+        &mut self,
+        error: ProtocolError,
+        codec: &mut Codec,
+        out: &mut Vec<u8>,
+    ) -> ProtocolError {
+        let key = codec.next_masking_key();
+        self.fail(error, key, out)
     }
 
     /// [`receive`](Self::receive) for all that [`receive_short`](Self::receive_short) has left.

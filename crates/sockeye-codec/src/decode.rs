@@ -47,7 +47,7 @@ pub(crate) struct Mode {
 impl Decoder {
     /// A short message in one frame that is all there: most of what most applications get. `None`:
     /// the input begins with something else.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn short_message<'i>(
         &self,
         mode: Mode,
@@ -356,7 +356,7 @@ fn whole_frame<'i>(
     whole_message(kind, payload, header.masking_key).map(Decoded::Message)
 }
 
-#[inline]
+#[inline(always)]
 fn whole_message(
     kind: DataKind,
     payload: &mut [u8],
