@@ -106,7 +106,7 @@ impl ServerProcess {
             }
             if Instant::now() >= deadline {
                 return Err(format!(
-                    "it does not accept connections on port {} after {}: let it listen on {{port}}, \
+                    "it does not accept connections on port {} after {}: let it listen on {{port}} \
                      or give it more time with --server-start-timeout-s",
                     self.port,
                     seconds(timeout.as_secs_f64())

@@ -232,8 +232,8 @@ fn notes(sides: [&Side; 2], sample: Sample) -> Vec<String> {
         }
         if sides.iter().all(|side| side.reports.iter().any(|report| report.server.is_some())) {
             notes.push(format!(
-                "server RSS is one figure of each run, the most that it had, so it has no interval: \
-                 compare {RUNS_MIN} runs or more of each"
+                "server RSS is one figure of each run, the most that it had, so it has no \
+                 interval: compare {RUNS_MIN} runs or more of each"
             ));
         }
     }

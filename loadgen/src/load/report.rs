@@ -417,8 +417,8 @@ pub(crate) struct SearchStep {
     pub(crate) p99_ns: u64,
     pub(crate) p99_9_ns: u64,
     pub(crate) max_ns: u64,
-    /// Every limit was kept. Where `valid` is false too, that holds for the server: its times are no
-    /// longer than these.
+    /// Every limit was kept. Where `valid` is false too, that holds for the server: its times are
+    /// no longer than these.
     pub(crate) met: bool,
     /// The client kept up. If it did not, a limit that broke says nothing about the server.
     pub(crate) valid: bool,
