@@ -211,7 +211,7 @@ impl<H: Handler> Ctx<'_, H> {
 
     /// Begins the closing handshake, after all that was sent so far. The reason has at most 123
     /// bytes. No further message comes; [`Handler::closed`] does, when the peer has answered or
-    /// [`close_timeout_ms`](Config::close_timeout_ms) has passed.
+    /// [`close_timeout_ms`](crate::Config::close_timeout_ms) has passed.
     ///
     /// # Errors
     /// The connection is closing already, or the code or the reason must not be sent.
