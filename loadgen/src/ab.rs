@@ -14,11 +14,10 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::compare::{self, JudgeOptions, Metric, Side, compare};
+use crate::exit;
 use crate::load::report::{Outcome, Report};
 use crate::load::signals::Signals;
 use server::ServerProcess;
-
-const EXIT_INVALID: u8 = 4;
 
 /// Options of `ab` besides those of the load.
 #[derive(Debug, Args)]
@@ -89,13 +88,21 @@ struct Contender {
     command: Option<String>,
 }
 
+/// The baseline's; a port that is not known yet is one that could be.
+pub(crate) fn first_url(options: &Options) -> Result<String, String> {
+    contenders(options).map(|[baseline, _]| baseline.url.replace("{port}", "1"))
+}
+
 /// Measures in turns, compares and prints. `measure` does one run.
 pub(crate) fn run<E: Display>(
     options: &Options,
     signals: &Signals,
     mut measure: impl FnMut(&Target) -> Result<Report, E>,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let contenders = contenders(options)?;
+    let contenders = match contenders(options) {
+        Ok(contenders) => contenders,
+        Err(error) => return Ok(exit::usage(error)),
+    };
     let mut sides =
         contenders.clone().map(|it| Side { name: it.name, reports: Vec::<Report>::new() });
     let turns = turns(options.repeats);
@@ -112,7 +119,7 @@ pub(crate) fn run<E: Display>(
         match report.verdict.outcome {
             Outcome::Invalid => {
                 eprintln!("sockeye: {of}: INVALID, so there is nothing to compare: {reason}");
-                return Ok(ExitCode::from(EXIT_INVALID));
+                return Ok(ExitCode::from(exit::INVALID));
             }
             Outcome::Interrupted => break,
             Outcome::Failed => eprintln!("sockeye: {of}: failed: {reason}"),

@@ -19,12 +19,9 @@ pub(crate) use files::parse;
 pub(crate) use metric::Metric;
 pub(crate) use show::Format;
 
+use crate::exit;
 use crate::load::units::share;
 use crate::stats::Statistic;
-
-/// Exit codes besides 0, 1 and 2.
-const EXIT_INVALID: u8 = 4;
-const EXIT_REGRESSION: u8 = 5;
 
 /// Options of `compare`.
 #[derive(Debug, Args)]
@@ -141,7 +138,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let (baseline, candidates) = match (&options.baseline, options.reports.as_slice()) {
         (Some(baseline), candidates) => (baseline, candidates),
         (None, [baseline, candidates @ ..]) if !candidates.is_empty() => (baseline, candidates),
-        _ => return Err("compare needs a baseline and a candidate: compare a.json b.json".into()),
+        _ => return Ok(exit::usage("compare needs two reports: compare a.json b.json")),
     };
     let side = |list: &String| {
         let paths = list.split(',').filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -155,7 +152,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let candidates = candidates.iter().map(side).collect::<Result<Vec<_>, _>>()?;
     if let Some(why) = files::invalid(std::iter::once(&baseline).chain(&candidates)) {
         eprintln!("sockeye: {why}");
-        return Ok(ExitCode::from(EXIT_INVALID));
+        return Ok(ExitCode::from(exit::INVALID));
     }
     if !options.force {
         for side in std::iter::once(&baseline).chain(&candidates) {
@@ -185,7 +182,7 @@ pub(crate) fn conclude(
             }
             if let Some(breach) = fail_on.breach(comparison) {
                 eprintln!("sockeye: {breach}");
-                code = ExitCode::from(EXIT_REGRESSION);
+                code = ExitCode::from(exit::REGRESSION);
             }
         }
     }

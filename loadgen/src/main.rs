@@ -5,6 +5,7 @@ mod apps;
 mod compare;
 mod deflate;
 mod demo;
+mod exit;
 mod files;
 mod help;
 mod load;
@@ -92,7 +93,7 @@ fn refuse(error: &clap::Error) -> ! {
         error.exit();
     }
     eprintln!("sockeye: {}; --help has all there is", in_one_line(&error.to_string()));
-    std::process::exit(2);
+    std::process::exit(exit::USAGE.into());
 }
 
 /// What clap says in several lines, with the words for numbers that the standard library has for

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::ab;
+use crate::{ab, exit};
 
 use super::judge;
 use super::options::LoadOptions;
@@ -25,12 +25,6 @@ use super::target::Place;
 use super::tui::Tui;
 use super::units;
 use super::worker::Control;
-
-/// What the shell sees of an end that is nobody's fault but the server's.
-const FAILED: u8 = 1;
-const USAGE: u8 = 2;
-const SLO_BREACHED: u8 = 3;
-const INVALID: u8 = 4;
 
 /// Options of `load`.
 #[derive(Debug, Args)]
@@ -93,22 +87,22 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
     let setup = options.metrics.check().and_then(|()| options.load.setup(&options.url));
     let mut setup = match setup {
         Ok(setup) => Setup { tallies: options.metrics.is_wanted(), ..setup },
-        Err(error) => return Ok(usage(&error)),
+        Err(error) => return Ok(exit::usage(error)),
     };
     if options.gates.find_max && setup.plan.load != LoadKind::Open {
         let what = "--find-max needs a rate: not --file, and not --scenario push or idle";
-        return Ok(usage(what));
+        return Ok(exit::usage(what));
     }
     let preflight = examine(&setup);
     if options.preflight {
         println!("{preflight}");
-        return Ok(ExitCode::from(if preflight.has_errors() { USAGE } else { 0 }));
+        return Ok(ExitCode::from(if preflight.has_errors() { exit::USAGE } else { 0 }));
     }
     for finding in preflight.findings.iter().filter(|it| it.severity > Severity::Note) {
         eprintln!("sockeye: {finding}");
     }
     if preflight.has_errors() {
-        return Ok(ExitCode::from(USAGE));
+        return Ok(ExitCode::from(exit::USAGE));
     }
     setup.target.reach(Duration::from_nanos(setup.plan.connect_timeout_ns))?;
     let signals = Signals::of_a_run()?;
@@ -212,17 +206,11 @@ fn at_rate(setup: &Setup, per_s: f64) -> Setup {
 pub(crate) fn exit_code(report: &Report, signals: &Signals) -> ExitCode {
     ExitCode::from(match report.verdict.outcome {
         Outcome::Ok => 0,
-        Outcome::Failed => FAILED,
-        Outcome::SloBreached => SLO_BREACHED,
-        Outcome::Invalid => INVALID,
+        Outcome::Failed => exit::FAILED,
+        Outcome::SloBreached => exit::SLO_BREACHED,
+        Outcome::Invalid => exit::INVALID,
         Outcome::Interrupted => signals.exit_code(),
     })
-}
-
-/// What is wrong with the command line, as all such errors are said.
-pub(crate) fn usage(error: &str) -> ExitCode {
-    eprintln!("sockeye: {error}");
-    ExitCode::from(USAGE)
 }
 
 /// Whether this machine can do it.
@@ -250,6 +238,12 @@ pub(crate) struct AbOptions {
 
 /// Two servers in turns.
 pub(crate) fn run_ab(options: &AbOptions) -> Result<ExitCode, Box<dyn Error>> {
+    // What is wrong with them is known before a server is started.
+    if let Ok(url) = ab::first_url(&options.ab)
+        && let Err(error) = options.load.setup(&url)
+    {
+        return Ok(exit::usage(error));
+    }
     let signals = Signals::of_one_with_servers()?;
     ab::run(&options.ab, &signals, |target| {
         let mut setup = options.load.setup(&target.url)?;
