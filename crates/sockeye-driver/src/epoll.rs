@@ -18,7 +18,7 @@ use mio::{Events, Interest, Poll, Registry, Token};
 use crate::outbuf::Block;
 use crate::slots::ConnId;
 use crate::sockets::{
-    self, DEFERRED_BYTES_MAX, Deferred, Listener, Outgoing, Port, SocketTx, TcpStream, flag,
+    self, DEFERRED_BYTES_MAX, Deferred, Listener, Outgoing, Pace, Port, SocketTx, TcpStream, flag,
 };
 use crate::{Config, Counters, Driver, Sink, Waker};
 
@@ -40,6 +40,7 @@ pub struct Epoll {
     /// Connections to look at in this turn; the list itself is kept between turns.
     due: Vec<ConnId>,
     waker: Arc<mio::Waker>,
+    pace: Pace,
     tx: EpollTx,
 }
 
@@ -133,6 +134,7 @@ impl Epoll {
             receive_buffer: vec![0; config.receive_buffer_bytes.max(1)].into_boxed_slice(),
             due: Vec::new(),
             waker,
+            pace: Pace::new(),
             tx: SocketTx::new(
                 config,
                 EpollPort { registry, defers: false, deferred: Deferred::default() },
@@ -144,10 +146,10 @@ impl Epoll {
         self.tx.receive(id, &mut self.receive_buffer, sink);
     }
 
-    /// Sends what was deferred, once there is enough of it.
+    /// Sends what was deferred, once there is enough of it or it has waited long enough.
     #[inline]
-    fn send_batch(&mut self, sends_min: usize) {
-        if self.tx.port.deferred.len() >= sends_min {
+    fn send_batch(&mut self) {
+        if self.pace.step() || self.tx.port.deferred.len() >= DEFERRED_SENDS_MAX {
             self.send_deferred();
         }
     }
@@ -212,6 +214,7 @@ impl Driver for Epoll {
             result => result?,
         }
         self.tx.now = Instant::now();
+        self.pace.begin(self.tx.now);
         // What is due from before this turn, apart from what becomes due in it.
         mem::swap(&mut self.due, &mut self.tx.due);
         self.tx.port.defers = true;
@@ -222,7 +225,7 @@ impl Driver for Epoll {
                 WAKER => {}
                 _ => self.handle_event(Readiness::of(event), sink),
             }
-            self.send_batch(DEFERRED_SENDS_MAX);
+            self.send_batch();
         }
         self.events = events;
         let mut due = mem::take(&mut self.due);
@@ -231,11 +234,11 @@ impl Driver for Epoll {
                 connection.flags &= !flag::DUE;
                 self.receive(id, sink);
             }
-            self.send_batch(DEFERRED_SENDS_MAX);
+            self.send_batch();
         }
         self.due = due;
         self.tx.port.defers = false;
-        self.send_batch(1);
+        self.send_deferred();
         self.tx.accept(sink);
         self.tx.bury(sink);
         Ok(())

@@ -18,11 +18,13 @@ use crate::{Adopted, Close, Closed, Config, Counters, Sink, Tx};
 
 mod accept;
 mod deferred;
+mod pace;
 mod receive;
 mod socket;
 
 pub(crate) use accept::Listener;
 pub(crate) use deferred::{DEFERRED_BYTES_MAX, Deferral, Deferred};
+pub(crate) use pace::Pace;
 pub(crate) use socket::{Accept, Socket, adopt};
 
 /// A block that grew beyond this is not kept for the next connection.

@@ -7,13 +7,13 @@ use std::mem;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use io_uring::cqueue;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::slots::ConnId;
-use crate::sockets::{Listener, Outgoing, Port, SocketTx, flag};
+use crate::sockets::{Listener, Outgoing, Pace, Port, SocketTx, flag};
 use crate::{Config, Counters, Driver, Sink, UringConfig, Waker};
 
 mod accept;
@@ -55,8 +55,11 @@ pub struct Uring {
     /// All that arrived in this turn may be more than one connection's budget.
     counting: bool,
     happened: Vec<Completion>,
+    /// Memory for those of them that are being handled.
+    handled: Vec<Completion>,
     unsent: Vec<Unsent>,
     due: Vec<ConnId>,
+    pace: Pace,
     /// How many it has had.
     listeners: usize,
 }
@@ -103,8 +106,10 @@ impl UringBuilder {
             received: HashMap::new(),
             counting: false,
             happened: Vec::new(),
+            handled: Vec::new(),
             unsent: Vec::new(),
             due: Vec::new(),
+            pace: Pace::new(),
             listeners: 0,
         })
     }
@@ -136,6 +141,30 @@ impl Uring {
     /// What is missing, and the remedy.
     pub fn probe(rings: usize, config: &UringConfig) -> Result<(), Unavailable> {
         probe::run(rings, config)
+    }
+
+    /// Sends what was deferred, if it has waited long enough. What is found to have happened
+    /// meanwhile is the next turn's.
+    #[inline]
+    fn send_batch(&mut self) -> io::Result<()> {
+        if self.pace.step() && self.tx.port.has_deferred() {
+            self.tx.port.send(&mut self.happened, &mut self.unsent)?;
+            self.handle_sent();
+        }
+        Ok(())
+    }
+
+    /// The sends are done, more or less.
+    fn handle_sent(&mut self) {
+        let tx = &mut self.tx;
+        for id in tx.port.sent() {
+            if let Some(connection) = tx.connections.get_mut(id) {
+                connection.state.sent();
+            }
+        }
+        while let Some(unsent) = self.unsent.pop() {
+            self.handle_unsent(unsent);
+        }
     }
 
     /// A send that did not go out whole: the rest waits, or the connection is broken.
@@ -194,18 +223,12 @@ impl Driver for Uring {
         self.forget();
         self.arm()?;
         self.arm_listener()?;
-        let timeout = self.tx.timeout(until);
+        let timeout =
+            if self.happened.is_empty() { self.tx.timeout(until) } else { Some(Duration::ZERO) };
         self.tx.port.turn(timeout, &mut self.happened, &mut self.unsent)?;
         self.tx.now = Instant::now();
-        let tx = &mut self.tx;
-        for id in tx.port.sent() {
-            if let Some(connection) = tx.connections.get_mut(id) {
-                connection.state.sent();
-            }
-        }
-        while let Some(unsent) = self.unsent.pop() {
-            self.handle_unsent(unsent);
-        }
+        self.handle_sent();
+        self.pace.begin(self.tx.now);
         self.received.clear();
         let arrived = self.happened.iter().map(|happened| happened.received_bytes()).sum::<usize>();
         self.counting =
@@ -215,13 +238,16 @@ impl Driver for Uring {
         let mut due = mem::take(&mut self.due);
         for id in due.drain(..) {
             self.handle_due(id, sink);
+            self.send_batch()?;
         }
         self.due = due;
-        let mut happened = mem::take(&mut self.happened);
-        for completion in happened.drain(..) {
+        mem::swap(&mut self.happened, &mut self.handled);
+        let mut handled = mem::take(&mut self.handled);
+        for completion in handled.drain(..) {
             self.handle(completion, sink)?;
+            self.send_batch()?;
         }
-        self.happened = happened;
+        self.handled = handled;
         self.tx.accept(sink);
         self.tx.bury(sink);
         Ok(())
@@ -243,7 +269,7 @@ impl Driver for Uring {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        if self.tx.port.has_work() || self.has_idle_listener() {
+        if !self.happened.is_empty() || self.tx.port.has_work() || self.has_idle_listener() {
             return Some(self.tx.now);
         }
         self.tx.next_deadline()

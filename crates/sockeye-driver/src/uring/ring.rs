@@ -136,7 +136,12 @@ impl Ring {
 
     /// Whether something waits for the next turn to be told to the kernel.
     pub(super) fn has_work(&self) -> bool {
-        !self.deferred.is_empty() || !self.unarmed.is_empty() || !self.queues.submissions.is_empty()
+        self.has_deferred() || !self.unarmed.is_empty() || !self.queues.submissions.is_empty()
+    }
+
+    /// Whether sends wait.
+    pub(super) const fn has_deferred(&self) -> bool {
+        !self.deferred.is_empty()
     }
 
     /// Readable when there is something to do. The ring's own descriptor would do, but it does not

@@ -137,8 +137,26 @@ impl Ring {
             // What it told is looked at now.
             let _ = rustix::io::read(events, &mut [0_u8; 8]);
         }
+        self.exchange(|ring| ring.wait(timeout), happened, unsent)
+    }
+
+    /// Sends what was deferred, and does not wait.
+    pub(super) fn send(
+        &mut self,
+        happened: &mut Vec<Completion>,
+        unsent: &mut Vec<Unsent>,
+    ) -> io::Result<()> {
+        self.exchange(Self::submit, happened, unsent)
+    }
+
+    fn exchange(
+        &mut self,
+        enter: impl FnOnce(&mut Self) -> io::Result<()>,
+        happened: &mut Vec<Completion>,
+        unsent: &mut Vec<Unsent>,
+    ) -> io::Result<()> {
         let mut sends = self.deferred.take_all(mem::take(&mut self.sent));
-        let result = self.send_and_wait(&mut sends, timeout, happened, unsent);
+        let result = self.send_and_enter(&mut sends, enter, happened, unsent);
         if result.is_err() {
             // The kernel may still read them: nobody else gets this memory.
             mem::forget(sends);
@@ -154,10 +172,10 @@ impl Ring {
         Ok(())
     }
 
-    fn send_and_wait(
+    fn send_and_enter(
         &mut self,
         sends: &mut [Deferral<RawFd>],
-        timeout: Option<Duration>,
+        enter: impl FnOnce(&mut Self) -> io::Result<()>,
         happened: &mut Vec<Completion>,
         unsent: &mut Vec<Unsent>,
     ) -> io::Result<()> {
@@ -176,7 +194,7 @@ impl Ring {
                 .flags(squeue::Flags::SKIP_SUCCESS);
             self.push(&entry.user_data(plain_number(Op::Send, at)))?;
         }
-        self.wait(timeout)?;
+        enter(self)?;
         self.reap(sends, happened, unsent);
         while !self.is_submitted() {
             // The call ended before it had taken all.

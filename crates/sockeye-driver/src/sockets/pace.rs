@@ -1,0 +1,114 @@
+//! How long sends may wait to leave together: not behind much work for others.
+
+use std::time::{Duration, Instant};
+
+/// What leaves together leaves within this time, as far as single events allow. An answer costs
+/// some microseconds, and then nothing is cut short; a TLS handshake costs 100, and its peer has to
+/// do as much before it can go on, so that both would wait for each other in turn.
+const WAIT_MAX: Duration = Duration::from_micros(200);
+/// Events between two looks at the clock, at most: one costs some 25 ns.
+const STRIDE_MAX: u32 = 16;
+/// Events before the first look of a turn.
+const FIRST_STRIDE_MAX: u32 = 4;
+
+/// Says when the sends that a turn has deferred are to leave.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// Events that fit the time, going by the last ones.
+    stride: u32,
+    /// Since the turn began, or sends left for having waited,
+    since: Instant,
+    /// so many events have been handled,
+    events: u32,
+    /// and after so many the clock is looked at.
+    next_look: u32,
+}
+
+impl Pace {
+    pub(crate) fn new() -> Self {
+        let since = Instant::now();
+        Self { stride: STRIDE_MAX, since, events: 0, next_look: FIRST_STRIDE_MAX }
+    }
+
+    /// A turn begins to handle events: nothing is deferred yet.
+    #[inline]
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.since = now;
+        self.events = 0;
+        self.next_look = self.stride.min(FIRST_STRIDE_MAX);
+    }
+
+    /// An event has been handled. Returns whether what is deferred is to leave now.
+    #[inline]
+    pub(crate) fn step(&mut self) -> bool {
+        self.events += 1;
+        self.events >= self.next_look && self.look(Instant::now())
+    }
+
+    #[inline(never)]
+    fn look(&mut self, now: Instant) -> bool {
+        let waited = now.saturating_duration_since(self.since);
+        let each = (waited / self.events).max(Duration::from_nanos(1));
+        let fits = WAIT_MAX.as_nanos() / each.as_nanos();
+        self.stride = u32::try_from(fits).map_or(STRIDE_MAX, |fits| fits.clamp(1, STRIDE_MAX));
+        let leaves = waited + each * self.stride > WAIT_MAX;
+        if leaves {
+            self.since = now;
+            self.events = 0;
+        }
+        self.next_look = self.events + self.stride;
+        leaves
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After how many events the clock is looked at, and whether sends leave then, with events that
+    /// take so long each.
+    fn looks(pace: &mut Pace, each: Duration, events: u32) -> Vec<(u32, bool)> {
+        let mut now = Instant::now();
+        let mut looks = Vec::new();
+        pace.begin(now);
+        for event in 1..=events {
+            now += each;
+            pace.events += 1;
+            if pace.events >= pace.next_look {
+                looks.push((event, pace.look(now)));
+            }
+        }
+        looks
+    }
+
+    #[test]
+    fn cheap_events_leave_together() {
+        let looks = looks(&mut Pace::new(), Duration::from_micros(2), 100);
+        assert_eq!(looks[..4], [(4, false), (20, false), (36, false), (52, false)]);
+        // 200 us are 100 events, and 16 more would be too many after 84.
+        let left: Vec<_> = looks.iter().filter(|(_, leaves)| *leaves).map(|(at, _)| *at).collect();
+        assert_eq!(left, [100]);
+    }
+
+    #[test]
+    fn dear_events_leave_one_by_one_and_the_next_turn_knows() {
+        let mut pace = Pace::new();
+        let dear = Duration::from_micros(130);
+        assert_eq!(looks(&mut pace, dear, 6), [(4, true), (5, true), (6, true)]);
+        assert_eq!(looks(&mut pace, dear, 2), [(1, true), (2, true)]);
+        // Once they are cheap again, a few looks are enough to find out.
+        let cheap = Duration::from_micros(1);
+        assert_eq!(looks(&mut pace, cheap, 40), [(1, false), (17, false), (33, false)]);
+    }
+
+    #[test]
+    fn events_that_take_no_time_are_as_cheap_as_can_be() {
+        assert_eq!(looks(&mut Pace::new(), Duration::ZERO, 20), [(4, false), (20, false)]);
+    }
+
+    #[test]
+    fn between_the_two_a_few_leave_together() {
+        let looks = looks(&mut Pace::new(), Duration::from_micros(60), 12);
+        assert_eq!(looks, [(4, true), (7, true), (10, true)]);
+    }
+}
