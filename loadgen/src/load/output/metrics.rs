@@ -242,14 +242,8 @@ fn exposition(live: &Live<'_>, tally: &Tally, labels: &[(String, String)]) -> Ex
         let help = format!("Latency of messages: {name}.");
         out.histogram(&format!("{name}_seconds"), &help, &[("", times)]);
     }
-    let names = Step::ALL.map(|step| match step {
-        Step::Connect => "connect",
-        Step::Tls => "tls",
-        Step::Upgrade => "upgrade",
-        Step::FirstMessage => "first_message",
-    });
-    let steps: Vec<_> = names.into_iter().zip(&tally.steps).collect();
-    let steps: Vec<_> = steps.into_iter().filter(|(_, times)| times.count() > 0).collect();
+    let steps = Step::ALL.map(Step::name).into_iter().zip(&tally.steps);
+    let steps: Vec<_> = steps.filter(|(_, times)| times.count() > 0).collect();
     if !steps.is_empty() {
         out.histogram("phase_seconds", "Steps of opening a connection.", &steps);
     }
