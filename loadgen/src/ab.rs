@@ -81,28 +81,20 @@ pub(crate) struct Target {
 
 /// One of the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Contender {
+pub(crate) struct Contender {
     name: String,
     /// With `{port}` where there is a command.
-    url: String,
+    pub(crate) url: String,
     command: Option<String>,
-}
-
-/// The baseline's; a port that is not known yet is one that could be.
-pub(crate) fn first_url(options: &Options) -> Result<String, String> {
-    contenders(options).map(|[baseline, _]| baseline.url.replace("{port}", "1"))
 }
 
 /// Measures in turns, compares and prints. `measure` does one run.
 pub(crate) fn run<E: Display>(
     options: &Options,
+    contenders: &[Contender; 2],
     signals: &Signals,
     mut measure: impl FnMut(&Target) -> Result<Report, E>,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let contenders = match contenders(options) {
-        Ok(contenders) => contenders,
-        Err(error) => return Ok(exit::usage(error)),
-    };
     let mut sides =
         contenders.clone().map(|it| Side { name: it.name, reports: Vec::<Report>::new() });
     let turns = turns(options.repeats);
@@ -195,7 +187,8 @@ fn summary(report: &Report) -> String {
     [Metric::P50, Metric::P99, Metric::Rate].map(show).join(", ")
 }
 
-fn contenders(options: &Options) -> Result<[Contender; 2], String> {
+/// The two of the command line, the baseline first.
+pub(crate) fn contenders(options: &Options) -> Result<[Contender; 2], String> {
     let command_of = |name: &str| {
         options.commands.iter().find(|command| command.name == name).map(|it| it.value.clone())
     };

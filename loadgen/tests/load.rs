@@ -25,3 +25,5 @@ mod scenarios;
 mod scrape;
 #[path = "load/tungstenite_client.rs"]
 mod tungstenite_client;
+#[path = "load/write_request.rs"]
+mod write_request;

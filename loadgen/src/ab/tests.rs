@@ -22,7 +22,7 @@ fn measured(
 ) -> (String, Result<ExitCode, String>) {
     let (mut order, mut n) = (String::new(), 0);
     let signals = Signals::of_one_with_servers().unwrap();
-    let result = run(options, &signals, |target| {
+    let result = run(options, &contenders(options).unwrap(), &signals, |target| {
         order += &target.name;
         n += 1;
         report_of(target, n)

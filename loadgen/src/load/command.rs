@@ -239,13 +239,18 @@ pub(crate) struct AbOptions {
 /// Two servers in turns.
 pub(crate) fn run_ab(options: &AbOptions) -> Result<ExitCode, Box<dyn Error>> {
     // What is wrong with them is known before a server is started.
-    if let Ok(url) = ab::first_url(&options.ab)
-        && let Err(error) = options.load.setup(&url)
-    {
-        return Ok(exit::usage(error));
-    }
+    let contenders = ab::contenders(&options.ab).and_then(|contenders| {
+        let [baseline, _] = &contenders;
+        // A port that is not known yet is one that could be.
+        options.load.setup(&baseline.url.replace("{port}", "1"))?;
+        Ok(contenders)
+    });
+    let contenders = match contenders {
+        Ok(contenders) => contenders,
+        Err(error) => return Ok(exit::usage(error)),
+    };
     let signals = Signals::of_one_with_servers()?;
-    ab::run(&options.ab, &signals, |target| {
+    ab::run(&options.ab, &contenders, &signals, |target| {
         let mut setup = options.load.setup(&target.url)?;
         setup.server_pid = target.server_pid.or(setup.server_pid);
         setup.target.reach(Duration::from_nanos(setup.plan.connect_timeout_ns))?;

@@ -464,7 +464,7 @@ fn parse_slow(text: &str) -> Result<Slow, String> {
     Ok(Slow { share, bytes_per_s: parse_bytes_per_s(rate)?.max(1) })
 }
 
-fn parse_header(text: &str) -> Result<(String, String), String> {
+pub(super) fn parse_header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("give NAME: VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }

@@ -165,9 +165,7 @@ impl Source {
             Self::Slow => report.slow.as_ref()?.response.as_ref(),
         }
     }
-}
 
-impl Source {
     fn stands_if_client_was_late(self, report: &Report) -> bool {
         match self {
             Self::Headline => report.latency.response.is_some(),

@@ -18,6 +18,15 @@ pub(crate) enum Step {
 
 impl Step {
     pub(crate) const ALL: [Self; 4] = [Self::Connect, Self::Tls, Self::Upgrade, Self::FirstMessage];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Upgrade => "upgrade",
+            Self::FirstMessage => "first_message",
+        }
+    }
 }
 
 /// One thread's, or the sum of several.

@@ -118,8 +118,17 @@ pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// A token: a name of a header or of a subprotocol (RFC 9110 section 5.6.2).
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+/// Whether this is a token, as the name of a header or of a subprotocol has to be (RFC 9110
+/// section 5.6.2): at least one byte, each an ASCII letter, a digit or one of ``!#$%&'*+-.^_`|~``.
+///
+/// ```
+/// use sockeye_codec::handshake::is_token;
+///
+/// assert!(is_token(b"Sec-WebSocket-Key"));
+/// assert!(!is_token(b"chat room"));
+/// assert!(!is_token(b""));
+/// ```
+pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
 }
 

@@ -61,7 +61,7 @@ mod url;
 pub use client::{Accepted, ClientHandshake, ClientRequest, RequestError};
 pub use error::{HandshakeError, HeaderError};
 pub use head::{HandshakeLimits, Head, HeadBuffer};
-pub use headers::{HEADERS_MAX, HeaderLines, Headers};
+pub use headers::{HEADERS_MAX, HeaderLines, Headers, is_token};
 pub use key::{AcceptKey, Key, accept_key};
 pub use request::Request;
 pub use response::{Response, ResponseError};

@@ -11,12 +11,14 @@ use std::io;
 use std::net::SocketAddr;
 
 use clap::Args;
+use sockeye_codec::handshake::is_token;
 
 use self::endpoint::Endpoint;
 use self::post::{Post, Url};
 use self::remote_write::RemoteWrite;
 use super::exposition::{Exposition, Kind, LABELS};
 use super::{facts, prometheus};
+use crate::load::options;
 use crate::load::report::{
     Latency, Live, LoadKind, Observer, Outcome, Phase, PlanInfo, Report, Totals,
 };
@@ -49,17 +51,14 @@ pub(crate) struct MetricsOptions {
 }
 
 fn parse_header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("give NAME: VALUE")?;
-    let (name, value) = (name.trim(), value.trim());
-    // RFC 9110 section 5.6.2
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.bytes().all(is_token) {
+    let (name, value) = options::parse_header(text)?;
+    if !is_token(name.as_bytes()) {
         return Err(format!("{name:?} is no name of a header"));
     }
     if value.bytes().any(|byte| byte < b' ' && byte != b'\t' || byte == 0x7f) {
         return Err("a header has one line".into());
     }
-    Ok((name.to_owned(), value.to_owned()))
+    Ok((name, value))
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {
@@ -243,14 +242,8 @@ fn exposition(live: &Live<'_>, tally: &Tally, labels: &[(String, String)]) -> Ex
         let help = format!("Latency of messages: {name}.");
         out.histogram(&format!("{name}_seconds"), &help, &[("", times)]);
     }
-    let names = Step::ALL.map(|step| match step {
-        Step::Connect => "connect",
-        Step::Tls => "tls",
-        Step::Upgrade => "upgrade",
-        Step::FirstMessage => "first_message",
-    });
-    let steps: Vec<_> = names.into_iter().zip(&tally.steps).collect();
-    let steps: Vec<_> = steps.into_iter().filter(|(_, times)| times.count() > 0).collect();
+    let steps = Step::ALL.map(Step::name).into_iter().zip(&tally.steps);
+    let steps: Vec<_> = steps.filter(|(_, times)| times.count() > 0).collect();
     if !steps.is_empty() {
         out.histogram("phase_seconds", "Steps of opening a connection.", &steps);
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sockeye_codec::CloseCode;
+use sockeye_codec::handshake::is_token;
 use toml::Spanned;
 
 use super::super::payload::{Kind, LineOrder, Lines, Names, Template};
@@ -142,14 +143,10 @@ impl Compiler<'_> {
         if let Some(path) = raw.path.as_ref().filter(|path| !path.get_ref().starts_with('/')) {
             return Err(self.at(&path.span(), "a path begins with a slash"));
         }
-        let is_token = |text: &str| {
-            let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-            !text.is_empty() && text.bytes().all(token)
-        };
         let mut headers = Vec::new();
         for (name, value) in raw.headers {
             let what = match &*name.to_ascii_lowercase() {
-                _ if !is_token(&name) => "is no name of a header",
+                _ if !is_token(name.as_bytes()) => "is no name of a header",
                 "host" | "upgrade" | "connection" => "is not for a script to say",
                 lower if lower.starts_with("sec-websocket-") => {
                     "is not for a script to say; there is subprotocols = [..]"
@@ -164,7 +161,8 @@ impl Compiler<'_> {
             };
             return Err(self.at(&value.span(), format!("`{name}` {what}")));
         }
-        if let Some(name) = raw.subprotocols.iter().find(|name| !is_token(name.get_ref())) {
+        let is_wrong = |name: &&Spanned<String>| !is_token(name.get_ref().as_bytes());
+        if let Some(name) = raw.subprotocols.iter().find(is_wrong) {
             let what = format!("`{}` is no name of a subprotocol", name.get_ref());
             return Err(self.at(&name.span(), what));
         }

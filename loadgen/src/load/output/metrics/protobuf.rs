@@ -10,6 +10,10 @@
 
 use super::super::exposition::{Exposition, PREFIX, Sample};
 
+#[cfg(test)]
+#[path = "../../../../tests/load/write_request.rs"]
+mod write_request;
+
 const VARINT: u8 = 0;
 const FIXED64: u8 = 1;
 const BYTES: u8 = 2;
@@ -80,37 +84,8 @@ mod tests {
     use prost::Message;
 
     use super::super::super::exposition::Kind;
-    use super::*;
-
-    #[derive(Clone, PartialEq, Message)]
-    struct WriteRequest {
-        #[prost(message, repeated, tag = "1")]
-        timeseries: Vec<TimeSeries>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct TimeSeries {
-        #[prost(message, repeated, tag = "1")]
-        labels: Vec<Label>,
-        #[prost(message, repeated, tag = "2")]
-        samples: Vec<WrittenSample>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct Label {
-        #[prost(string, tag = "1")]
-        name: String,
-        #[prost(string, tag = "2")]
-        value: String,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct WrittenSample {
-        #[prost(double, tag = "1")]
-        value: f64,
-        #[prost(int64, tag = "2")]
-        timestamp: i64,
-    }
+    use super::write_request::{Sample, WriteRequest};
+    use super::{Exposition, write_request};
 
     #[test]
     fn what_is_written_is_read_by_others() {
@@ -135,10 +110,10 @@ mod tests {
             ("zone", &zone),
         ];
         assert_eq!(labels, expected);
-        assert_eq!(series.samples, [WrittenSample { value: 1.5, timestamp: now_ms }]);
+        assert_eq!(series.samples, [Sample { value: 1.5, timestamp: now_ms }]);
         let other = write_request(&exposition, &[], i64::MAX, Some(7.0));
         for series in WriteRequest::decode(&*other).unwrap().timeseries {
-            assert_eq!(series.samples, [WrittenSample { value: 7.0, timestamp: i64::MAX }]);
+            assert_eq!(series.samples, [Sample { value: 7.0, timestamp: i64::MAX }]);
         }
     }
 }
