@@ -2,7 +2,7 @@
 //! backend does in its own way, and whose sockets it has, is its [`Port`].
 
 use std::fmt;
-use std::io::{self, ErrorKind, IoSlice, Write as _};
+use std::io::{self, ErrorKind, IoSlice};
 use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -197,12 +197,12 @@ impl<P: Port> Connection<P> {
     fn write(&mut self, bytes: &Outgoing<'_>) -> io::Result<usize> {
         loop {
             let sent = match bytes {
-                Outgoing::Block(bytes) => self.stream.write(bytes),
+                Outgoing::Block(bytes) => self.stream.send(bytes),
                 // The kernel has a shorter way for one.
-                Outgoing::Parts([part]) => self.stream.write(part),
+                Outgoing::Parts([part]) => self.stream.send(part),
                 Outgoing::Parts(parts) => self.stream.send_parts(parts),
-                Outgoing::Shared(bytes) => self.stream.write(bytes),
-                Outgoing::Deferred(block) => self.stream.write(block.bytes()),
+                Outgoing::Shared(bytes) => self.stream.send(bytes),
+                Outgoing::Deferred(block) => self.stream.send(block.bytes()),
             };
             match sent {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),

@@ -124,7 +124,7 @@ macro_rules! mount {
                 peers_wait_for_descriptors_and_are_then_served;
         }
     };
-    // What takes descriptors, to watch or to hand over.
+    // What takes descriptors, to watch or to hand over, or a clock that goes on within a turn.
     ($worlds:path, with descriptors) => {
         $crate::suite::mount! {
             $worlds, $crate::suite::run;
@@ -139,6 +139,8 @@ macro_rules! mount {
             descriptor:
                 the_descriptor_is_readable_when_there_is_something_to_do,
                 work_that_no_descriptor_tells_of_has_a_deadline;
+            turn:
+                answers_leave_while_a_long_turn_goes_on;
         }
     };
     ($worlds:path, $run:path; $($part:ident: $($name:ident),+;)+) => {

@@ -90,6 +90,14 @@ impl Socket for SimSocket {
         Ok(())
     }
 
+    fn receive(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.read(room)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(bytes)
+    }
+
     fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         self.net.net().write(self.id, parts)
     }

@@ -1,8 +1,8 @@
 //! Bytes in, from a socket that is said to have some.
 
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 
-use super::{Port, SocketTx, flag};
+use super::{Port, Socket as _, SocketTx, flag};
 use crate::slots::ConnId;
 use crate::{Closed, Sink};
 
@@ -30,7 +30,7 @@ impl<P: Port> SocketTx<P> {
                 _ => (&mut buffer[..most], false),
             };
             let asked = place.len();
-            match connection.stream.read(place) {
+            match connection.stream.receive(place) {
                 Ok(0) => {
                     self.handle_eof(id, sink);
                     return received;

@@ -1,10 +1,14 @@
 //! Waiting: deadlines and wakers.
 
 use std::cell::Cell;
+use std::collections::HashMap;
+use std::io::IoSlice;
 use std::rc::Rc;
+use std::thread;
 use std::time::Duration;
 
-use super::rig::Rig;
+use super::rig::{Patience, Rig};
+use super::seen::{Event, Seen};
 use super::world::World;
 use crate::{Config, Driver as _, Tx as _};
 
@@ -90,4 +94,34 @@ pub(crate) fn many_wakes_are_one<W: World>(world: &W) {
     // It may outlive the driver.
     drop(rig);
     waker.wake().unwrap();
+}
+
+/// Sends leave together, but not behind much work: an answer is there while the turn goes on.
+pub(crate) fn answers_leave_while_a_long_turn_goes_on<W: World + 'static>(world: &W) {
+    const PEERS: usize = 12;
+    let mut rig = Rig::new(world, Config::default());
+    let mut peers: HashMap<_, _> = (0..PEERS).map(|_| rig.join()).collect();
+    peers.values_mut().for_each(|peer| peer.send(b"?"));
+    world.settle();
+    let (mut answered, patience) = (Vec::new(), Patience::new(world));
+    rig.react(move |tx, event| {
+        let Event::Received(id, _) = event else { return None };
+        tx.write(*id, &[IoSlice::new(b"!")]);
+        answered.push(*id);
+        if answered.len() < PEERS {
+            // Work, long enough that others need not wait for its end.
+            thread::sleep(Duration::from_millis(1));
+        } else {
+            let first = peers.get_mut(&answered[0]).unwrap();
+            while first.receive_some(&mut [0]).unwrap().is_none() {
+                patience.check("the first answer, before the last callback returns");
+            }
+        }
+        None
+    });
+    let all = |seen: &Seen<_>| {
+        let received = |event: &&Event| matches!(event, Event::Received(..));
+        seen.events().iter().filter(received).count() == PEERS
+    };
+    rig.turn_until("all questions", all);
 }
