@@ -27,11 +27,12 @@ struct Options {
     /// Rows to run, by name [default: all]
     #[arg(long, value_delimiter = ',', value_name = "NAME,..", value_parser = find_row)]
     rows: Vec<&'static Row>,
-    /// Rounds; the median of them counts
-    #[arg(long, default_value_t = 5)]
+    /// Rounds; the median of them counts. Many short ones say more than few long ones where other
+    /// programs, or other guests of the same machine, come and go
+    #[arg(long, default_value_t = 21)]
     rounds: usize,
     /// Seconds for each run
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 0.5)]
     seconds: f64,
     /// A server: its name, and a command that prints `..:PORT` when it listens; `{app}` becomes
     /// `echo` or `broadcast`. One that asks for `{frame-bytes}` is another floor: its answers are
@@ -81,7 +82,15 @@ struct Run {
     server: f64,
     client: f64,
     messages_per_s: f64,
-    client_bound: bool,
+    /// What part of the time server and client ran.
+    busy: [f64; 2],
+}
+
+impl Run {
+    fn is_client_bound(&self) -> bool {
+        let [server, client] = self.busy;
+        client > CLIENT_BUSY && server < SERVER_IDLE
+    }
 }
 
 fn main() -> ExitCode {
@@ -191,7 +200,7 @@ fn read_run(row: &Row, result: &Value) -> Result<Run, Box<dyn Error>> {
     };
     if row.work == Work::Idle {
         let server = number("bytes_per_connection")?;
-        return Ok(Run { server, client: 0.0, messages_per_s: 0.0, client_bound: false });
+        return Ok(Run { server, client: 0.0, messages_per_s: 0.0, busy: [0.0; 2] });
     }
     let (messages, elapsed) = (number("messages")?, number("elapsed_ns")?);
     let (server, client) = (number("server_cpu_ns")?, number("client_cpu_ns")?);
@@ -202,7 +211,7 @@ fn read_run(row: &Row, result: &Value) -> Result<Run, Box<dyn Error>> {
         server: server / messages,
         client: client / messages,
         messages_per_s: messages / (elapsed / 1e9),
-        client_bound: client / elapsed > CLIENT_BUSY && server / elapsed < SERVER_IDLE,
+        busy: [server / elapsed, client / elapsed],
     })
 }
 
@@ -216,9 +225,10 @@ impl Report {
         let mut markdown = String::new();
         let _ = write!(
             markdown,
-            "{}; {} rounds of {} s, median (range).\n\n\
+            "{}; {} rounds of {} s, median [quartiles] (range).\n\n\
              | workload | server | CPU ns a message | ratio to the floor | to the one without TLS \
-             | client's CPU ns | messages/s | |\n|---|---|---|---|---|---|---|---|\n",
+             | client's CPU ns | messages/s | busy: server, client | |\n\
+             |---|---|---|---|---|---|---|---|---|\n",
             cpu::machine(),
             options.rounds,
             options.seconds
@@ -238,19 +248,21 @@ impl Report {
                 |figure: fn(&Run) -> f64| Summary::of(runs.iter().map(figure)).ok_or("no runs");
             let ratio = |floor: &[Run]| {
                 let ratios = runs.iter().zip(floor).map(|(run, floor)| run.server / floor.server);
-                Summary::of(ratios).map(|ratio| ratio.show(3))
+                Summary::of(ratios).map(|ratio| ratio.show_with_quartiles(3))
             };
-            let bound = runs.iter().filter(|run| run.client_bound).count();
+            let bound = runs.iter().filter(|run| run.is_client_bound()).count();
             let note = if bound > 0 { format!("client-bound in {bound}") } else { String::new() };
             let _ = writeln!(
                 self.markdown,
-                "| {} | {name} | {} | {} | {} | {:.0} | {:.0} | {note} |",
+                "| {} | {name} | {} | {} | {} | {:.0} | {:.0} | {:.2}, {:.2} | {note} |",
                 row.title,
                 of(|run| run.server)?.show(if row.work == Work::Idle { 0 } else { 1 }),
                 ratio(floor).ok_or("no runs")?,
                 plain_floor.and_then(|floor| ratio(floor)).unwrap_or_default(),
                 of(|run| run.client)?.median,
                 of(|run| run.messages_per_s)?.median,
+                of(|run| run.busy[0])?.median,
+                of(|run| run.busy[1])?.median,
             );
             for run in runs {
                 self.json.push(serde_json::json!({
@@ -259,7 +271,8 @@ impl Report {
                     "server_figure": run.server,
                     "client_cpu_ns": run.client,
                     "messages_per_s": run.messages_per_s,
-                    "client_bound": run.client_bound,
+                    "busy": run.busy,
+                    "client_bound": run.is_client_bound(),
                 }));
             }
         }
@@ -326,7 +339,9 @@ mod tests {
         };
         assert!(read_run(row, &result(0)).is_err());
         let run = read_run(row, &result(1000)).unwrap();
-        assert_eq!((run.server, run.messages_per_s, run.client_bound), (8e5, 1000.0, true));
+        assert_eq!((run.server, run.messages_per_s, run.busy), (8e5, 1000.0, [0.8, 0.99]));
+        assert!(run.is_client_bound());
+        assert!(!Run { busy: [0.95, 0.99], ..run }.is_client_bound());
         assert!(read_run(row, &Value::Null).is_err());
     }
 }
