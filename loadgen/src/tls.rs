@@ -27,6 +27,11 @@ pub(crate) struct TlsOptions {
     #[arg(long = "tls-min-version", value_name = "VERSION", value_enum)]
     #[arg(requires = "certificates")]
     min_version: Option<Version>,
+    /// The cipher suites that are spoken, by IANA's names, the best first [default: all that are
+    /// safe, and the client chooses]
+    #[arg(long = "tls-ciphers", value_name = "NAME,..", value_delimiter = ',')]
+    #[arg(requires = "certificates")]
+    cipher_suites: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,6 +78,9 @@ impl TlsOptions {
         }
         if self.min_version == Some(Version::Tls13) {
             config = config.min_version(TlsVersion::Tls13);
+        }
+        if !self.cipher_suites.is_empty() {
+            config = config.cipher_suites(self.cipher_suites.iter().map(String::as_str))?;
         }
         Ok(Some(config))
     }

@@ -27,6 +27,9 @@ impl fmt::Display for TlsVersion {
 pub struct TlsInfo {
     /// The version that is spoken.
     pub version: TlsVersion,
+    /// The cipher suite that both agreed on, by the name that IANA registered:
+    /// `TLS_AES_256_GCM_SHA384`.
+    pub cipher_suite: String,
     /// The name that the client asked for (SNI).
     pub server_name: Option<String>,
     /// The protocol that both agreed on (ALPN).
@@ -39,10 +42,11 @@ pub struct TlsInfo {
 }
 
 impl TlsInfo {
-    /// A handshake that has brought nothing to light but the version.
-    pub const fn new(version: TlsVersion) -> Self {
+    /// A handshake that has brought nothing to light but the version and the cipher suite.
+    pub const fn new(version: TlsVersion, cipher_suite: String) -> Self {
         Self {
             version,
+            cipher_suite,
             server_name: None,
             alpn: None,
             peer_certificates: Vec::new(),

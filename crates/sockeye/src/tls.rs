@@ -25,6 +25,7 @@ use crate::stats::Stats;
 use crate::transport::Transport;
 
 mod certificates;
+mod ciphers;
 mod config;
 mod endings;
 mod link;

@@ -42,7 +42,7 @@ pub(crate) struct Report {
     /// Where some consumers are slow (`slow`): the others' response time stands in `latency`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) slow: Option<SlowConsumers>,
-    /// What TLS agreed on with the first connection: `TLS 1.3, TLS13_AES_256_GCM_SHA384`.
+    /// What TLS agreed on with the first connection: `TLS 1.3, TLS_AES_256_GCM_SHA384`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tls: Option<String>,
     /// Where compression was asked for.

@@ -256,6 +256,33 @@ fn openssl_chooses_by_name_and_protocol() {
 }
 
 #[test]
+fn openssl_gets_the_cipher_suite_that_the_server_likes_best() {
+    if !has_openssl() {
+        return;
+    }
+    let files = Files::new();
+    // By default OpenSSL's choice counts, which is 256 bits.
+    for (arguments, expected) in [
+        (&[][..], ["TLS_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"]),
+        (
+            &[
+                "--tls-ciphers",
+                "TLS_AES_128_GCM_SHA256,TLS_AES_256_GCM_SHA384,\
+                 TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+            ],
+            ["TLS_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"],
+        ),
+    ] {
+        let server = Wss::start(&files, arguments);
+        for (version, suite) in ["-tls1_3", "-tls1_2"].into_iter().zip(expected) {
+            let mut client = Client::start(&server, &[version, "-brief"]);
+            client.expect(format!("Ciphersuite: {suite}").as_bytes());
+            client.echo();
+        }
+    }
+}
+
+#[test]
 fn openssl_shows_a_certificate() {
     if !has_openssl() {
         return;
@@ -389,6 +416,18 @@ fn what_is_wrong_with_the_files_is_one_line() {
             "--tls-client-ca <FILE>",
         ),
         (&["--tls-cert", &cert, "--tls-key", &key, "--tls-min-version", "1.1"], "1.2, 1.3"),
+        (
+            &["--tls-cert", &cert, "--tls-key", &key, "--tls-ciphers", "TLS_AES_128_GCM_SHA255"],
+            "no cipher suite \"TLS_AES_128_GCM_SHA255\"; there are TLS_AES_256_GCM_SHA384, ",
+        ),
+        (
+            &[
+                &["--tls-cert", &cert, "--tls-key", &key, "--tls-min-version", "1.3"][..],
+                &["--tls-ciphers", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"],
+            ]
+            .concat(),
+            "no cipher suite is left for the versions of TLS that are spoken",
+        ),
     ] {
         let mut all = vec!["serve", "--listen", "127.0.0.1:0"];
         all.extend(arguments);

@@ -54,6 +54,44 @@ fn every_cipher_suite() {
     assert!(spoken.contains(&CipherSuite::TLS13_CHACHA20_POLY1305_SHA256));
 }
 
+/// Of what the client offers, the server takes what it likes best itself, if it was told to; the
+/// hook sees which that is, and sessions go on.
+#[test]
+fn the_server_may_choose_the_cipher_suite() {
+    const NAMES: [&str; 3] = [
+        "TLS_CHACHA20_POLY1305_SHA256",
+        "TLS_AES_128_GCM_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    ];
+    let setup = Setup::new();
+    let note = setup.notes();
+    let setup = setup.upgrade(move |request| {
+        let tls = request.tls().expect("it is spoken");
+        note(format!("{} {}", tls.cipher_suite, tls.is_resumed));
+        sockeye::Upgrade::accept(Default::default())
+    });
+    let rig = setup.tls(config().cipher_suites(NAMES).expect("they exist")).start();
+    for (version, name) in [(&TLS13, NAMES[0]), (&TLS12, NAMES[2])] {
+        let mut client = authority().client_with(&[version], None);
+        client.resumption = Resumption::in_memory_sessions(8);
+        let client = Arc::new(client);
+        for is_resumed in [false, true] {
+            Wss::open(rig.address, &client).echo("hello");
+            assert_eq!(rig.next_note(), format!("{name} {is_resumed}"));
+        }
+    }
+    let offering = |name| {
+        let suites = rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES;
+        let suite = suites.iter().find(|suite| suite.suite() == name).expect("it is known");
+        Arc::new(authority().client_of_suite(*suite))
+    };
+    Wss::open(rig.address, &offering(CipherSuite::TLS13_AES_128_GCM_SHA256)).echo("hello");
+    assert_eq!(rig.next_note(), format!("{} false", NAMES[1]));
+    let mut refused = Wss::new(rig.address, &offering(CipherSuite::TLS13_AES_256_GCM_SHA384), NAME);
+    let refusal = refused.refusal();
+    assert!(refusal.contains("HandshakeFailure"), "{refusal}");
+}
+
 /// The client changes its keys, and asks the server to change its own.
 #[test]
 fn keys_may_change() {
@@ -163,6 +201,7 @@ fn noting(tls: TlsConfig) -> Rig {
         let alpn = tls.alpn.as_deref().map(String::from_utf8_lossy);
         let shown: Vec<_> = tls.peer_certificates.iter().map(Vec::len).collect();
         let name = tls.server_name.as_deref();
+        assert!(tls.cipher_suite.starts_with("TLS_"), "{}", tls.cipher_suite);
         note(format!("{} {name:?} {alpn:?} {shown:?} {}", tls.version, tls.is_resumed));
         sockeye::Upgrade::accept(Default::default())
     });

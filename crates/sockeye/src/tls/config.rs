@@ -7,10 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use rustls::{
+    RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, version,
+};
 use sockeye_driver::TlsVersion;
 
 use super::certificates::{ByName, Certified, certify, read_certificates, read_key};
+use super::ciphers::suites_of;
 use crate::error::{Error, Result};
 
 /// What a client goes on with after a reconnect: a client of WebSocket has one connection.
@@ -50,6 +53,8 @@ pub struct TlsConfig {
     client_authorities: RootCertStore,
     client_auth: ClientAuth,
     versions: [TlsVersion; 2],
+    /// The order of the cipher suites counts, and not the client's.
+    orders_cipher_suites: bool,
 }
 
 impl Default for TlsConfig {
@@ -60,6 +65,7 @@ impl Default for TlsConfig {
             client_authorities: RootCertStore::empty(),
             client_auth: ClientAuth::None,
             versions: [TlsVersion::Tls12, TlsVersion::Tls13],
+            orders_cipher_suites: false,
         }
     }
 }
@@ -142,6 +148,33 @@ impl TlsConfig {
         self
     }
 
+    /// The cipher suites that are spoken, by the names that IANA registered, the best first: of
+    /// those that a client offers it gets the first of these, whatever it likes best itself. A
+    /// version of TLS for which none is named is not spoken.
+    ///
+    /// By default all are spoken that rustls has, which are those with forward secrecy that
+    /// authenticate what they encrypt, and the client's order counts. Many clients (OpenSSL's and
+    /// rustls' among them) like AES with 256 bits best. With 128 bits, which RFC 8446 section 9.1
+    /// has everybody speak, handshakes and long messages cost less (`docs/TLS.md`).
+    ///
+    /// ```
+    /// # fn main() -> sockeye::Result<()> {
+    /// let suites = ["TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"];
+    /// let tls = sockeye::TlsConfig::new().cipher_suites(suites)?; // and no TLS 1.2
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// There is no suite of such a name (the error says which there are), one is named twice, or
+    /// none is named.
+    pub fn cipher_suites<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Result<Self> {
+        let cipher_suites = suites_of(names)?;
+        self.provider = Arc::new(CryptoProvider { cipher_suites, ..(*self.provider).clone() });
+        self.orders_cipher_suites = true;
+        Ok(self)
+    }
+
     fn protocol_versions(&self) -> Vec<&'static SupportedProtocolVersion> {
         let [min, max] = self.versions;
         [(TlsVersion::Tls13, &version::TLS13), (TlsVersion::Tls12, &version::TLS12)]
@@ -159,6 +192,11 @@ impl TlsConfig {
         let versions = self.protocol_versions();
         if versions.is_empty() {
             return Err(Error::Tls("no TLS version is left: min_version is the newer one".into()));
+        }
+        let is_spoken = |suite: &SupportedCipherSuite| versions.contains(&suite.version());
+        if !self.provider.cipher_suites.iter().any(is_spoken) {
+            let why = "no cipher suite is left for the versions of TLS that are spoken";
+            return Err(Error::Tls(why.into()));
         }
         let unusable =
             |error: &dyn fmt::Display| Error::Tls(format!("TLS cannot be set up: {error}"));
@@ -181,6 +219,7 @@ impl TlsConfig {
         };
         let certificates = self.certificates.clone();
         let mut config = builder.with_cert_resolver(Arc::new(ByName { certificates }));
+        config.ignore_client_order = self.orders_cipher_suites;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| unusable(&error))?;
@@ -196,6 +235,7 @@ impl fmt::Debug for TlsConfig {
             .field("client_authorities", &self.client_authorities.len())
             .field("client_auth", &self.client_auth)
             .field("versions", &self.versions)
+            .field("orders_cipher_suites", &self.orders_cipher_suites)
             .finish_non_exhaustive()
     }
 }

@@ -16,6 +16,7 @@ use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
 use sockeye_driver::{TlsInfo, TlsVersion};
 
 use super::certificates::take_asked_name;
+use super::ciphers::registered_name;
 
 /// Type, version, length.
 const HEADER_BYTES: usize = 5;
@@ -161,7 +162,8 @@ impl Link {
             Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
             _ => TlsVersion::Tls13,
         };
-        let mut info = TlsInfo::new(version);
+        let suite = self.rustls.negotiated_cipher_suite();
+        let mut info = TlsInfo::new(version, suite.map(registered_name).unwrap_or_default());
         info.server_name = self.server_name.as_deref().map(str::to_owned);
         info.alpn = self.rustls.alpn_protocol().map(<[u8]>::to_vec);
         info.is_resumed = self.is_resumed();

@@ -130,7 +130,7 @@ pub(crate) fn rich() -> Report {
             closed: 7,
             response: Some(times(500, 2e8, 9)),
         }),
-        tls: Some("TLS 1.3, TLS13_AES_256_GCM_SHA384".to_owned()),
+        tls: Some("TLS 1.3, TLS_AES_256_GCM_SHA384".to_owned()),
         compression: Some(Compression {
             agreed: Some("permessage-deflate; client_no_context_takeover".to_owned()),
             sent_plain_bytes: 1_000_000_000,

@@ -171,11 +171,12 @@ impl TlsLink {
         }
     }
 
-    /// In words: `TLS 1.3, TLS13_AES_256_GCM_SHA384`.
+    /// In words: `TLS 1.3, TLS_AES_256_GCM_SHA384`.
     pub(crate) fn describe(&self) -> String {
-        let parts = [self.version(), self.cipher_suite()];
-        let resumed = self.is_resumed().then_some("resumed");
-        parts.into_iter().chain([resumed]).flatten().collect::<Vec<_>>().join(", ")
+        let version = self.version().map(str::to_owned);
+        let resumed = self.is_resumed().then(|| "resumed".to_owned());
+        let parts = [version, self.cipher_suite(), resumed];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
     /// What was agreed on: `TLS 1.3`.
@@ -187,9 +188,10 @@ impl TlsLink {
         }
     }
 
-    /// What was agreed on: `TLS13_AES_256_GCM_SHA384`.
-    pub(crate) fn cipher_suite(&self) -> Option<&'static str> {
-        self.rustls.negotiated_cipher_suite()?.suite().as_str()
+    /// What was agreed on, by IANA's name (rustls says `TLS13_..`): `TLS_AES_256_GCM_SHA384`.
+    pub(crate) fn cipher_suite(&self) -> Option<String> {
+        let name = self.rustls.negotiated_cipher_suite()?.suite().as_str()?;
+        Some(name.replacen("TLS13_", "TLS_", 1))
     }
 
     /// Whether an earlier connection's session goes on.
