@@ -217,31 +217,30 @@ where
         {
             return;
         }
-        let mut plain = mem::take(&mut self.tls.plain);
-        let Some(link) = self.tls.link(id) else {
-            self.tls.plain = plain;
-            return;
-        };
+        let State { connections, plain, .. } = &mut *self.tls;
+        let Some(Stage::Speaking(link)) = connections.get_mut(id) else { return };
         let was_established = link.is_established();
-        let result = link.receive(bytes, &mut plain);
-        let (is_established, has_ended) = (link.is_established(), link.has_ended);
-        if is_established && !was_established {
+        let result = link.receive(bytes, plain);
+        let (has_unsent, has_ended) = (!link.unsent.is_empty(), link.has_ended);
+        if !was_established && link.is_established() {
             let is_resumed = link.is_resumed();
             self.tls.counts.handshakes += 1;
             self.tls.counts.resumed += u64::from(is_resumed);
         }
-        if !plain.is_empty() {
-            let mut tx = TlsTx { inner: tx, tls: self.tls };
-            self.sink.received(&mut tx, id, &mut plain);
+        if !self.tls.plain.is_empty() {
+            let mut plain = mem::take(&mut self.tls.plain);
+            self.sink.received(&mut TlsTx { inner: tx, tls: self.tls }, id, &mut plain);
             plain.clear();
-        }
-        if plain.capacity() <= SHARED_BYTES_KEPT {
-            self.tls.plain = plain;
+            if plain.capacity() <= SHARED_BYTES_KEPT {
+                self.tls.plain = plain;
+            }
         }
         match result {
             Err(fault) => self.fail(tx, id, &fault),
             Ok(()) if has_ended => self.end(tx, id),
-            Ok(()) => TlsTx { inner: tx, tls: self.tls }.send_unsent(id),
+            // Unless an answer has taken it along.
+            Ok(()) if has_unsent => TlsTx { inner: tx, tls: self.tls }.send_unsent(id),
+            Ok(()) => {}
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use sockeye_driver::{Adopted, Close, ConnId, TlsInfo, Tx};
 
-use super::link::Fault;
+use super::link::{Fault, Sealed};
 use super::{SHARED_BYTES_KEPT, Stage, State};
 
 /// RFC 8446 section 5.1: "The length MUST NOT exceed 2^14 bytes."
@@ -32,14 +32,25 @@ impl<T: Tx> TlsTx<'_, T> {
     /// after the end of the connection.
     fn send(&mut self, id: ConnId, parts: &[IoSlice<'_>]) -> usize {
         let sent = match parts {
-            [part] => self.seal_all(id, part),
-            parts => self.gather(id, parts),
+            [part] if part.len() <= SEAL_BYTES_MAX => self.seal(id, part),
+            [part] => self.seal_all(id, part).map(|()| self.deliver(id)),
+            parts => self.gather(id, parts).map(|()| self.deliver(id)),
         };
-        if let Err(fault) = sent.and_then(|()| self.deliver(id)) {
+        sent.unwrap_or_else(|fault| {
             self.tls.sealed.clear();
             self.tls.broken.push((self.inner.now(), id, fault));
+            self.backlog_bytes(id)
+        })
+    }
+
+    /// Encrypts what is not long, and gives it to the driver. Returns the bytes that wait.
+    fn seal(&mut self, id: ConnId, plain: &[u8]) -> Result<usize, Fault> {
+        let State { connections, sealed, .. } = &mut *self.tls;
+        let Some(Stage::Speaking(link)) = connections.get_mut(id) else { return Ok(0) };
+        if link.is_established() && !link.is_broken {
+            link.seal(plain, sealed)?;
         }
-        self.backlog_bytes(id)
+        Ok(hand_over(self.inner, id, &mut link.unsent, sealed))
     }
 
     /// Encrypts parts as if they were one: full records, though each byte that needs no company
@@ -85,27 +96,17 @@ impl<T: Tx> TlsTx<'_, T> {
             }
             link.seal(piece, sealed)?;
             if sealed.len() >= SEAL_BYTES_MAX {
-                self.deliver(id)?;
+                self.deliver(id);
             }
         }
         Ok(())
     }
 
-    /// Gives the driver what was encrypted, behind what the handshake has to say.
-    fn deliver(&mut self, id: ConnId) -> Result<(), Fault> {
+    /// Gives the driver what was encrypted. Returns the bytes that wait.
+    fn deliver(&mut self, id: ConnId) -> usize {
         let State { connections, sealed, .. } = &mut *self.tls;
-        let Some(Stage::Speaking(link)) = connections.get_mut(id) else { return Ok(()) };
-        if sealed.len() <= BLOCK_BYTES_MAX || !link.unsent.is_empty() {
-            let mut block = self.inner.out(id);
-            block.append(&mut link.unsent);
-            link.unsent = Vec::new();
-            block.extend_from_slice(sealed.bytes());
-            self.inner.flush(id, block);
-        } else {
-            self.inner.write(id, &[IoSlice::new(sealed.bytes())]);
-        }
-        sealed.clear();
-        Ok(())
+        let Some(Stage::Speaking(link)) = connections.get_mut(id) else { return 0 };
+        hand_over(self.inner, id, &mut link.unsent, sealed)
     }
 
     /// What the handshake, or an alert, has to say leaves, if nothing has taken it along.
@@ -126,10 +127,28 @@ impl<T: Tx> TlsTx<'_, T> {
             && link.is_established()
             && link.seal_end(sealed).is_ok()
         {
-            let _ = self.deliver(id);
+            self.deliver(id);
         }
         self.tls.sealed.clear();
     }
+}
+
+/// Gives the driver what was encrypted, behind what the handshake has to say. Returns the bytes that
+/// wait.
+#[inline]
+fn hand_over<T: Tx>(inner: &mut T, id: ConnId, unsent: &mut Vec<u8>, sealed: &mut Sealed) -> usize {
+    let waiting = if sealed.len() <= BLOCK_BYTES_MAX || !unsent.is_empty() {
+        let mut block = inner.out(id);
+        if !unsent.is_empty() {
+            block.append(&mut mem::take(unsent));
+        }
+        block.extend_from_slice(sealed.bytes());
+        inner.flush(id, block)
+    } else {
+        inner.write(id, &[IoSlice::new(sealed.bytes())])
+    };
+    sealed.clear();
+    waiting
 }
 
 impl<T: Tx> Tx for TlsTx<'_, T> {
