@@ -18,12 +18,14 @@ use crate::{Adopted, Close, Closed, Config, Counters, Sink, Tx};
 
 mod accept;
 mod deferred;
+mod outgoing;
 mod pace;
 mod receive;
 mod socket;
 
 pub(crate) use accept::Listener;
 pub(crate) use deferred::{DEFERRED_BYTES_MAX, Deferral, Deferred};
+pub(crate) use outgoing::Outgoing;
 pub(crate) use pace::Pace;
 pub(crate) use socket::{Accept, Socket, adopt};
 
@@ -90,46 +92,6 @@ pub trait Port: Sized {
 
     /// A block that it has given back was sent, and serves again.
     fn reuse(&mut self, block: Block);
-}
-
-/// Bytes on their way out.
-pub enum Outgoing<'a> {
-    /// May be swapped for an empty one.
-    Block(&'a mut Vec<u8>),
-    Parts(&'a [IoSlice<'a>]),
-    Shared(&'a Bytes),
-    /// What was taken over before.
-    Deferred(&'a Block),
-}
-
-impl Outgoing<'_> {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Block(bytes) => bytes.len(),
-            Self::Parts(parts) => parts.iter().map(|part| part.len()).sum(),
-            Self::Shared(bytes) => bytes.len(),
-            Self::Deferred(block) => block.bytes().len(),
-        }
-    }
-
-    pub(crate) fn copy_to(&self, to: &mut Vec<u8>) {
-        match self {
-            Self::Block(bytes) => to.extend_from_slice(bytes),
-            Self::Parts(parts) => parts.iter().for_each(|part| to.extend_from_slice(part)),
-            Self::Shared(bytes) => to.extend_from_slice(bytes),
-            Self::Deferred(block) => to.extend_from_slice(block.bytes()),
-        }
-    }
-
-    fn queue(&self, backlog: &mut Outbuf, sent: usize) {
-        match self {
-            Self::Block(bytes) => backlog.push(&bytes[sent..]),
-            Self::Parts(parts) => backlog.push_parts(parts, sent),
-            Self::Shared(bytes) => backlog.push_shared((*bytes).clone(), sent),
-            Self::Deferred(Block::Shared(bytes)) => backlog.push_shared(bytes.clone(), sent),
-            Self::Deferred(Block::Owned(bytes)) => backlog.push(&bytes[sent..]),
-        }
-    }
 }
 
 /// A sending half.
@@ -237,26 +199,28 @@ impl<P: Port> SocketTx<P> {
         }
         if connection.backlog.is_some() || connection.is(flag::CONNECTING) {
             self.keep(id, &bytes, 0);
-        } else if self.port.defer(id, connection, &mut bytes) {
-            return 0;
-        } else if let Some(before) = self.port.take_deferred(connection) {
-            self.send_now(id, &Outgoing::Deferred(&before));
-            self.port.reuse(before);
-            return self.send(id, bytes);
-        } else {
-            self.send_now(id, &bytes);
+            return self.backlog_bytes(id);
         }
-        self.backlog_bytes(id)
+        if self.port.defer(id, connection, &mut bytes) {
+            return 0;
+        }
+        if let Some(before) = self.port.take_deferred(connection) {
+            self.send_block(id, before);
+            return self.send(id, bytes);
+        }
+        let sent = connection.write(&bytes);
+        self.note_sent(id, &bytes, sent)
     }
 
-    /// Sends what the kernel takes, before which nothing waits, and keeps the rest.
-    fn send_now(&mut self, id: ConnId, bytes: &Outgoing<'_>) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        match connection.write(bytes) {
-            Ok(sent) if sent < bytes.len() => self.keep(id, bytes, sent),
-            Ok(_) => {}
+    /// Keeps what the kernel did not take. Returns the bytes that wait.
+    #[inline]
+    fn note_sent(&mut self, id: ConnId, bytes: &Outgoing<'_>, sent: io::Result<usize>) -> usize {
+        match sent {
+            Ok(sent) if sent == bytes.len() => return 0,
+            Ok(sent) => self.keep(id, bytes, sent),
             Err(error) => self.break_off(id, error),
         }
+        self.backlog_bytes(id)
     }
 
     /// Sends what was deferred, before something that cannot wait for it.
@@ -264,12 +228,20 @@ impl<P: Port> SocketTx<P> {
         if let Some(connection) = self.connections.get_mut(id)
             && let Some(block) = self.port.take_deferred(connection)
         {
-            self.send_now(id, &Outgoing::Deferred(&block));
-            self.port.reuse(block);
+            self.send_block(id, block);
         }
     }
 
+    fn send_block(&mut self, id: ConnId, block: Block) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let bytes = Outgoing::Deferred(&block);
+        let sent = connection.write(&bytes);
+        self.note_sent(id, &bytes, sent);
+        self.port.reuse(block);
+    }
+
     /// Keeps what comes after the first `sent` bytes.
+    #[inline(never)]
     pub(crate) fn keep(&mut self, id: ConnId, bytes: &Outgoing<'_>, sent: usize) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let first = connection.backlog.is_none() && !connection.is(flag::CONNECTING);
@@ -293,6 +265,7 @@ impl<P: Port> SocketTx<P> {
     }
 
     /// The connection broke while we were sending: the sink will be told.
+    #[cold]
     pub(crate) fn break_off(&mut self, id: ConnId, error: io::Error) {
         if let Some(connection) = self.connections.get_mut(id)
             && !connection.is(flag::DEAD)

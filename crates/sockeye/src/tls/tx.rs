@@ -133,8 +133,8 @@ impl<T: Tx> TlsTx<'_, T> {
     }
 }
 
-/// Gives the driver what was encrypted, behind what the handshake has to say. Returns the bytes that
-/// wait.
+/// Gives the driver what was encrypted, behind what the handshake has to say. Returns the bytes
+/// that wait.
 #[inline]
 fn hand_over<T: Tx>(inner: &mut T, id: ConnId, unsent: &mut Vec<u8>, sealed: &mut Sealed) -> usize {
     let waiting = if sealed.len() <= BLOCK_BYTES_MAX || !unsent.is_empty() {
