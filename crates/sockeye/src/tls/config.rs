@@ -155,7 +155,7 @@ impl TlsConfig {
     /// By default all are spoken that rustls has, which are those with forward secrecy that
     /// authenticate what they encrypt, and the client's order counts. Many clients (OpenSSL's and
     /// rustls' among them) like AES with 256 bits best. With 128 bits, which RFC 8446 section 9.1
-    /// has everybody speak, handshakes and long messages cost less (`docs/TLS.md`).
+    /// has everybody speak, a handshake costs a fifth less (`docs/TLS.md`).
     ///
     /// ```
     /// # fn main() -> sockeye::Result<()> {
