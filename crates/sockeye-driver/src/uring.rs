@@ -1,5 +1,5 @@
 //! The backend on io_uring: one system call sends what a turn has to send, waits, and brings what
-//! has been received meanwhile.
+//! has been received meanwhile. In a turn that takes long, what has to be sent leaves earlier.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind};
