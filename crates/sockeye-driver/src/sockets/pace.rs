@@ -85,7 +85,7 @@ mod tests {
     fn cheap_events_leave_together() {
         let looks = looks(&mut Pace::new(), Duration::from_micros(2), 100);
         assert_eq!(looks[..4], [(4, false), (20, false), (36, false), (52, false)]);
-        // 200 us are 100 events, and 16 more would be too many after 84.
+        // 200 us are 100 events: at 84 the next 16 just fit.
         let left: Vec<_> = looks.iter().filter(|(_, leaves)| *leaves).map(|(at, _)| *at).collect();
         assert_eq!(left, [100]);
     }
