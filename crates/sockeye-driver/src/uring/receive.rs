@@ -1,6 +1,6 @@
 //! What comes in. Most connections have a multishot receive under way: the kernel puts what arrives
-//! into a buffer of the ring, and tells of it in the call that sends and waits. A connection whose
-//! arrivals fill such buffers is **large** for a while: it is polled, and read from as epoll reads,
+//! into a buffer of the ring, and tells of it in the call that sends and waits. A connection to
+//! which much comes at a time is **large** for a while: it is polled, and read from as epoll reads,
 //! into one buffer that stays in cache or right into the message. Never both at once: the bytes
 //! would lose their order.
 
@@ -17,8 +17,12 @@ use crate::slots::ConnId;
 use crate::sockets::flag;
 use crate::{Closed, Sink};
 
-/// A connection stops being large after so many receives in a row that a buffer would have held.
+/// A connection stops being large after so many receives in a row that were not.
 const SMALL_RECEIVES_MAX: u8 = 32;
+
+/// An arrival of so many bytes makes a connection large: from here on one buffer that stays in
+/// cache is worth one more system call (`docs/decisions/0012-io-uring-experiments.md`, 12).
+const LARGE_BYTES_MIN: usize = 8 << 10;
 
 /// What the kernel says of a connection's inbound half.
 #[derive(Debug)]
@@ -45,6 +49,7 @@ impl Uring {
         if buffer.is_some() {
             self.buffers.taken();
         }
+        let large_bytes_min = self.large_bytes_min();
         let Some(connection) = self.tx.connections.get_mut(id) else {
             // It was closed meanwhile.
             buffer.into_iter().for_each(|buffer| self.buffers.put_back(buffer));
@@ -60,7 +65,7 @@ impl Uring {
                 Arrival::Eof
             }
             (Ok(to), Some(buffer)) => {
-                if to >= self.buffers.buffer_bytes() {
+                if to >= large_bytes_min {
                     self.tx.port.make_large(id, connection, SMALL_RECEIVES_MAX);
                 }
                 if ended {
@@ -120,7 +125,7 @@ impl Uring {
         }
         let received = self.tx.receive(id, &mut self.receive_buffer, sink);
         self.received.insert(id, received);
-        let is_small = received < self.buffers.buffer_bytes();
+        let is_small = received < self.large_bytes_min();
         if let Some(connection) = self.tx.connections.get_mut(id) {
             let left = connection.state.large.saturating_sub(1);
             connection.state.large = if is_small { left } else { SMALL_RECEIVES_MAX };
@@ -128,6 +133,10 @@ impl Uring {
                 self.tx.port.disarm(id, connection);
             }
         }
+    }
+
+    fn large_bytes_min(&self) -> usize {
+        LARGE_BYTES_MIN.min(self.buffers.buffer_bytes())
     }
 
     /// Tells the sink, or holds it back until it may be told.

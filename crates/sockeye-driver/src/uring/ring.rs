@@ -237,7 +237,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Its arrivals fill whole buffers: from now on it is polled.
+    /// Much comes to it at a time: from now on it is polled.
     pub(super) fn make_large(&mut self, id: ConnId, connection: &mut Connection, receives: u8) {
         if connection.state.large == 0 {
             self.disarm(id, connection);
