@@ -241,8 +241,7 @@ impl Driver for Uring {
             self.send_batch()?;
         }
         self.due = due;
-        mem::swap(&mut self.happened, &mut self.handled);
-        let mut handled = mem::take(&mut self.handled);
+        let mut handled = mem::replace(&mut self.happened, mem::take(&mut self.handled));
         for completion in handled.drain(..) {
             self.handle(completion, sink)?;
             self.send_batch()?;

@@ -7,7 +7,7 @@ use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
 use rustls::client::Resumption;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, SignatureScheme};
-use sockeye::{ClientAuth, Closed, TlsConfig, TlsVersion};
+use sockeye::{ClientAuth, Closed, TlsConfig, TlsInfo, TlsVersion};
 use sockeye_tests::rig::{Rig, Setup};
 use sockeye_tests::tls::{Authority, NAME, authority, config, config_of};
 
@@ -63,14 +63,8 @@ fn the_server_may_choose_the_cipher_suite() {
         "TLS_AES_128_GCM_SHA256",
         "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
     ];
-    let setup = Setup::new();
-    let note = setup.notes();
-    let setup = setup.upgrade(move |request| {
-        let tls = request.tls().expect("it is spoken");
-        note(format!("{} {}", tls.cipher_suite, tls.is_resumed));
-        sockeye::Upgrade::accept(Default::default())
-    });
-    let rig = setup.tls(config().cipher_suites(NAMES).expect("they exist")).start();
+    let tls = config().cipher_suites(NAMES).expect("they exist");
+    let rig = noting(tls, |tls| format!("{} {}", tls.cipher_suite, tls.is_resumed));
     for (version, name) in [(&TLS13, NAMES[0]), (&TLS12, NAMES[2])] {
         let mut client = authority().client_with(&[version], None);
         client.resumption = Resumption::in_memory_sessions(8);
@@ -192,20 +186,25 @@ fn protocols_other_than_http_are_refused() {
     rig.wait_for(|stats| stats.tls_failed == 1 && stats.tls_handshakes == 3);
 }
 
-/// A server that notes what the upgrade hook sees of TLS.
-fn noting(tls: TlsConfig) -> Rig {
+/// A server that notes what the upgrade hook sees of TLS, in these words.
+fn noting(tls: TlsConfig, describe: fn(&TlsInfo) -> String) -> Rig {
     let setup = Setup::new();
     let note = setup.notes();
     let setup = setup.upgrade(move |request| {
         let tls = request.tls().expect("it is spoken");
-        let alpn = tls.alpn.as_deref().map(String::from_utf8_lossy);
-        let shown: Vec<_> = tls.peer_certificates.iter().map(Vec::len).collect();
-        let name = tls.server_name.as_deref();
         assert!(tls.cipher_suite.starts_with("TLS_"), "{}", tls.cipher_suite);
-        note(format!("{} {name:?} {alpn:?} {shown:?} {}", tls.version, tls.is_resumed));
+        note(describe(tls));
         sockeye::Upgrade::accept(Default::default())
     });
     setup.tls(tls).start()
+}
+
+/// Who is there.
+fn identity(tls: &TlsInfo) -> String {
+    let alpn = tls.alpn.as_deref().map(String::from_utf8_lossy);
+    let shown: Vec<_> = tls.peer_certificates.iter().map(Vec::len).collect();
+    let name = tls.server_name.as_deref();
+    format!("{} {name:?} {alpn:?} {shown:?} {}", tls.version, tls.is_resumed)
 }
 
 fn client_authority(tls: TlsConfig, ca: &Authority, auth: ClientAuth) -> TlsConfig {
@@ -223,7 +222,7 @@ fn clients_show_certificates_and_the_hook_sees_them() {
     let [good, bad] = [&ours, &theirs].map(|ca| ca.certify(&["somebody.test"]));
     let expired = ours.certify_expired(&["somebody.test"]);
     for (auth, without) in [(ClientAuth::Optional, true), (ClientAuth::Required, false)] {
-        let rig = noting(client_authority(config(), &ours, auth));
+        let rig = noting(client_authority(config(), &ours, auth), identity);
         for version in [&TLS12, &TLS13] {
             let client =
                 |shown| Arc::new(authority().client_with(std::slice::from_ref(&version), shown));
@@ -256,7 +255,7 @@ fn clients_show_certificates_and_the_hook_sees_them() {
 fn sessions_go_on_and_the_certificate_is_remembered() {
     let ours = Authority::new("clients");
     let shown = ours.certify(&["somebody.test"]);
-    let rig = noting(client_authority(config(), &ours, ClientAuth::Required));
+    let rig = noting(client_authority(config(), &ours, ClientAuth::Required), identity);
     for version in [&TLS12, &TLS13] {
         let mut client = authority().client_with(&[version], Some(&shown));
         client.resumption = Resumption::in_memory_sessions(8);

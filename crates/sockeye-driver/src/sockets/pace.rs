@@ -1,27 +1,27 @@
 //! How long sends may wait to leave together: not behind much work for others.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What leaves together leaves within this time, as far as single events allow. An answer costs
 /// some microseconds, and then nothing is cut short; a TLS handshake costs 100, and its peer has to
 /// do as much before it can go on, so that both would wait for each other in turn.
-const WAIT_MAX: Duration = Duration::from_micros(200);
+const WAIT_MAX_NS: u64 = 200_000;
 /// Events between two looks at the clock, at most: one costs some 25 ns.
-const STRIDE_MAX: u32 = 16;
+const STRIDE_MAX: u64 = 16;
 /// Events before the first look of a turn.
-const FIRST_STRIDE_MAX: u32 = 4;
+const FIRST_STRIDE_MAX: u64 = 4;
 
 /// Says when the sends that a turn has deferred are to leave.
 #[derive(Debug)]
 pub(crate) struct Pace {
     /// Events that fit the time, going by the last ones.
-    stride: u32,
+    stride: u64,
     /// Since the turn began, or sends left for having waited,
     since: Instant,
     /// so many events have been handled,
-    events: u32,
+    events: u64,
     /// and after so many the clock is looked at.
-    next_look: u32,
+    next_look: u64,
 }
 
 impl Pace {
@@ -47,11 +47,10 @@ impl Pace {
 
     #[inline(never)]
     fn look(&mut self, now: Instant) -> bool {
-        let waited = now.saturating_duration_since(self.since);
-        let each = (waited / self.events).max(Duration::from_nanos(1));
-        let fits = WAIT_MAX.as_nanos() / each.as_nanos();
-        self.stride = u32::try_from(fits).map_or(STRIDE_MAX, |fits| fits.clamp(1, STRIDE_MAX));
-        let leaves = waited + each * self.stride > WAIT_MAX;
+        let waited_ns = now.saturating_duration_since(self.since).as_nanos() as u64;
+        let each_ns = (waited_ns / self.events).max(1);
+        self.stride = (WAIT_MAX_NS / each_ns).clamp(1, STRIDE_MAX);
+        let leaves = waited_ns + each_ns * self.stride > WAIT_MAX_NS;
         if leaves {
             self.since = now;
             self.events = 0;
@@ -63,11 +62,13 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// After how many events the clock is looked at, and whether sends leave then, with events that
     /// take so long each.
-    fn looks(pace: &mut Pace, each: Duration, events: u32) -> Vec<(u32, bool)> {
+    fn looks(pace: &mut Pace, each: Duration, events: u64) -> Vec<(u64, bool)> {
         let mut now = Instant::now();
         let mut looks = Vec::new();
         pace.begin(now);

@@ -151,6 +151,12 @@ impl Link {
         !self.rustls.is_handshaking()
     }
 
+    /// Whether anything can be encrypted: after the handshake, and before a fault.
+    #[inline]
+    pub(super) fn may_seal(&self) -> bool {
+        self.is_established() && !self.is_broken
+    }
+
     /// Whether an earlier connection's session goes on.
     pub(super) fn is_resumed(&self) -> bool {
         self.rustls.handshake_kind() == Some(HandshakeKind::Resumed)

@@ -47,7 +47,7 @@ impl<T: Tx> TlsTx<'_, T> {
     fn seal(&mut self, id: ConnId, plain: &[u8]) -> Result<usize, Fault> {
         let State { connections, sealed, .. } = &mut *self.tls;
         let Some(Stage::Speaking(link)) = connections.get_mut(id) else { return Ok(0) };
-        if link.is_established() && !link.is_broken {
+        if link.may_seal() {
             link.seal(plain, sealed)?;
         }
         Ok(hand_over(self.inner, id, &mut link.unsent, sealed))
@@ -91,7 +91,7 @@ impl<T: Tx> TlsTx<'_, T> {
         for piece in plain.chunks(SEAL_BYTES_MAX) {
             let State { connections, sealed, .. } = &mut *self.tls;
             let Some(Stage::Speaking(link)) = connections.get_mut(id) else { return Ok(()) };
-            if !link.is_established() || link.is_broken {
+            if !link.may_seal() {
                 return Ok(());
             }
             link.seal(piece, sealed)?;
