@@ -32,26 +32,28 @@ impl Default for Limits {
     }
 }
 
-/// What the peer's frames with a length of 7 bits look like.
+/// What the peer's messages look like that come in one frame.
 #[derive(Debug)]
-pub(crate) struct ShortFrame {
+pub(crate) struct WholeFrame {
     /// The second byte without the length.
     pub(crate) mask_bit: u8,
-    /// With the key, if there is one.
-    pub(crate) header_len: u8,
-    /// The longest message in one such frame.
-    pub(crate) payload_bytes_max: u8,
+    /// Of the masking key behind the length.
+    pub(crate) key_len: u8,
+    /// The longest message with a length of 7 bits.
+    pub(crate) short_bytes_max: u8,
+    /// The longest message.
+    pub(crate) payload_bytes_max: u64,
 }
 
-impl ShortFrame {
+impl WholeFrame {
     fn new(role: Role, limits: &Limits) -> Self {
-        let (mask_bit, header_len) = match role {
-            Role::Server => (0x80, 6),
-            Role::Client => (0x00, 2),
+        let (mask_bit, key_len) = match role {
+            Role::Server => (0x80, 4),
+            Role::Client => (0x00, 0),
         };
-        let most = limits.message_bytes_max.min(limits.frame_bytes_max);
-        let payload_bytes_max = most.min(CONTROL_PAYLOAD_BYTES_MAX as u64) as u8;
-        Self { mask_bit, header_len, payload_bytes_max }
+        let payload_bytes_max = limits.message_bytes_max.min(limits.frame_bytes_max);
+        let short_bytes_max = payload_bytes_max.min(CONTROL_PAYLOAD_BYTES_MAX as u64) as u8;
+        Self { mask_bit, key_len, short_bytes_max, payload_bytes_max }
     }
 }
 
@@ -62,7 +64,7 @@ impl ShortFrame {
 pub struct Codec {
     pub(crate) role: Role,
     pub(crate) limits: Limits,
-    pub(crate) short: ShortFrame,
+    pub(crate) whole: WholeFrame,
     pub(crate) scratch: Scratch,
     /// See [`Codec::lend_frames_from`].
     pub(crate) framed_bytes_min: usize,
@@ -83,9 +85,9 @@ impl Codec {
     }
 
     fn new(role: Role, limits: Limits, masking_keys: Option<Box<StdRng>>) -> Self {
-        let short = ShortFrame::new(role, &limits);
+        let whole = WholeFrame::new(role, &limits);
         let scratch = Scratch::default();
-        Self { role, limits, short, scratch, framed_bytes_min: usize::MAX, masking_keys }
+        Self { role, limits, whole, scratch, framed_bytes_min: usize::MAX, masking_keys }
     }
 
     /// A message of at least so many bytes that arrives whole, in one masked frame, comes as
@@ -111,6 +113,12 @@ impl Codec {
     #[inline]
     pub fn next_masking_key(&mut self) -> Option<MaskingKey> {
         self.masking_keys.as_mut().map(|keys| keys.random::<u32>().to_ne_bytes())
+    }
+
+    /// A message that was put together is lent out.
+    #[inline]
+    pub(crate) const fn has_lent(&self) -> bool {
+        self.scratch.lent.is_some()
     }
 
     /// Takes back the message that was lent out last.

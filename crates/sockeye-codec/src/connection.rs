@@ -119,13 +119,13 @@ impl Connection {
         match self.decoder.short_message(self.mode, codec, input) {
             Some(Ok(message)) => Ok(Some(message)),
             None => Ok(None),
-            Some(Err(error)) => Err(self.fail_short(error, codec, out)),
+            Some(Err(error)) => Err(self.fail_whole(error, codec, out)),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn fail_short(
+    fn fail_whole(
         &mut self,
         error: ProtocolError,
         codec: &mut Codec,
@@ -139,8 +139,40 @@ impl Connection {
     ///
     /// # Errors
     /// As `receive`.
-    #[inline(never)]
+    #[inline]
     pub fn receive_any<'c, 'i: 'c>(
+        &mut self,
+        codec: &'c mut Codec,
+        input: &mut &'i mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Event<'c>>, ProtocolError> {
+        if input.is_empty() && self.decoder.is_idle() && !codec.has_lent() {
+            return Ok(None);
+        }
+        self.receive_long(codec, input, out)
+    }
+
+    /// A long message that came whole needs none of what [`receive_rest`](Self::receive_rest) does,
+    /// and is to touch little code: it is cold after each system call.
+    #[inline(never)]
+    fn receive_long<'c, 'i: 'c>(
+        &mut self,
+        codec: &'c mut Codec,
+        input: &mut &'i mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Event<'c>>, ProtocolError> {
+        if self.state == State::Closed {
+            return self.receive_rest(codec, input, out);
+        }
+        match self.decoder.long_message(self.mode, codec, input) {
+            Some(Ok(event)) => Ok(Some(event)),
+            Some(Err(error)) => Err(self.fail_whole(error, codec, out)),
+            None => self.receive_rest(codec, input, out),
+        }
+    }
+
+    #[inline(never)]
+    fn receive_rest<'c, 'i: 'c>(
         &mut self,
         codec: &'c mut Codec,
         input: &mut &'i mut [u8],
@@ -202,7 +234,6 @@ impl Connection {
         match decoded {
             Ok(None) => Ok(None),
             Ok(Some(Decoded::Message(message))) => Ok(Some(Event::Message(message))),
-            Ok(Some(Decoded::Framed(message, frame))) => Ok(Some(Event::Framed(message, frame))),
             Ok(Some(Decoded::Chunk(chunk))) => Ok(Some(Event::Chunk(chunk))),
             Ok(Some(Decoded::Extension(kind, payload))) => {
                 Ok(Some(Event::Extension(kind, payload)))

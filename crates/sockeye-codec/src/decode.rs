@@ -8,8 +8,11 @@ use std::mem;
 
 use crate::arch;
 use crate::codec::{Codec, Limits};
+use crate::connection::Event;
 use crate::error::ProtocolError;
-use crate::frame::{EncodedHeader, FIN, FrameHeader, OpCode};
+use crate::frame::{
+    FIN, FrameHeader, HEADER_BYTES_MAX, LENGTH_16, LENGTH_64, MASK, OpCode,
+};
 use crate::mask::{self, MaskingKey};
 use crate::message::{Chunk, DataKind, Message};
 use crate::partial::{Landed, Partial, PartialFrame, PartialMessage, take};
@@ -21,7 +24,6 @@ const FIN_BINARY: u8 = FIN | OpCode::Binary as u8;
 /// What the next bytes of the input were.
 pub(crate) enum Decoded<'a> {
     Message(Message<'a>),
-    Framed(Message<'a>, &'a [u8]),
     Chunk(Chunk<'a>),
     /// RSV1 was set on the first frame: the payload is the extension's to make sense of.
     Extension(DataKind, &'a [u8]),
@@ -58,9 +60,9 @@ impl Decoder {
             && !mode.stream
             && let [first @ (FIN_TEXT | FIN_BINARY), second, ..] = **input
             // Far too long where the mask bit is not what it must be.
-            && let payload_len = second ^ codec.short.mask_bit
-            && payload_len <= codec.short.payload_bytes_max
-            && let header_len = usize::from(codec.short.header_len)
+            && let payload_len = second ^ codec.whole.mask_bit
+            && payload_len <= codec.whole.short_bytes_max
+            && let header_len = 2 + usize::from(codec.whole.key_len)
             && let frame_len = header_len + usize::from(payload_len)
             && frame_len <= input.len()
         {
@@ -68,6 +70,39 @@ impl Decoder {
             let key = header[2..].first_chunk().copied();
             let kind = if first == FIN_TEXT { DataKind::Text } else { DataKind::Binary };
             return Some(whole_message(kind, payload, key));
+        }
+        None
+    }
+
+    /// A message with an extended length, in one frame that is all there. `None`: the input begins
+    /// with something else, or with a violation, which [`next`](Self::next) will name.
+    #[inline(always)]
+    pub(crate) fn long_message<'i>(
+        &self,
+        mode: Mode,
+        codec: &Codec,
+        input: &mut &'i mut [u8],
+    ) -> Option<Result<Event<'i>, ProtocolError>> {
+        if self.partial.is_none()
+            && !mode.stream
+            // No such frame is shorter than the longest header.
+            && let Some(head) = input.first_chunk::<HEADER_BYTES_MAX>()
+            && let [first @ (FIN_TEXT | FIN_BINARY), second, ..] = *head
+            && let Some((payload_len, key_at)) = extended_len(second ^ codec.whole.mask_bit, head)
+            && payload_len <= codec.whole.payload_bytes_max
+            && let header_len = key_at + usize::from(codec.whole.key_len)
+            && payload_len <= (input.len() - header_len) as u64
+        {
+            let frame = take(input, header_len + payload_len as usize);
+            let kind = if first == FIN_TEXT { DataKind::Text } else { DataKind::Binary };
+            let key = frame[key_at..header_len].first_chunk().copied();
+            if let Some(key) = key
+                && payload_len >= codec.framed_bytes_min as u64
+            {
+                return Some(framed_message(kind, frame, key_at, key));
+            }
+            let message = whole_message(kind, &mut frame[header_len..], key);
+            return Some(message.map(Event::Message));
         }
         None
     }
@@ -80,11 +115,6 @@ impl Decoder {
         input: &mut &'i mut [u8],
     ) -> Result<Option<Decoded<'c>>, ProtocolError> {
         codec.take_back();
-        if input.len() >= codec.framed_bytes_min
-            && let Some(framed) = self.framed_message(mode, codec, input)?
-        {
-            return Ok(Some(framed));
-        }
         loop {
             if let Some(partial) = self.partial.as_deref_mut()
                 && let Some(frame) = partial.frame
@@ -134,52 +164,6 @@ impl Decoder {
                 partial.message = message;
             }
         }
-    }
-
-    /// A long message that is all there, in one masked frame. The header that a server sends it
-    /// with is shorter than the peer's, by the masking key, and takes its place. `None`: the input
-    /// begins with something else.
-    fn framed_message<'i>(
-        &self,
-        mode: Mode,
-        codec: &Codec,
-        input: &mut &'i mut [u8],
-    ) -> Result<Option<Decoded<'i>>, ProtocolError> {
-        if self.partial.is_some() || mode.stream {
-            return Ok(None);
-        }
-        let Some((header, header_len)) = FrameHeader::parse(input, codec.role)? else {
-            return Ok(None);
-        };
-        let is_long = header.payload_len >= codec.framed_bytes_min as u64;
-        let is_there = header.payload_len <= (input.len() - header_len) as u64;
-        let kind = match header.opcode {
-            OpCode::Text => DataKind::Text,
-            OpCode::Binary => DataKind::Binary,
-            _ => return Ok(None),
-        };
-        let (true, true, true, Some(key)) =
-            (is_long, is_there, header.fin && !header.rsv1, header.masking_key)
-        else {
-            return Ok(None);
-        };
-        self.message_after(mode, &header, &codec.limits)?;
-        let frame = take(input, header_len + header.payload_len as usize);
-        let ours = EncodedHeader::new(FIN | header.opcode as u8, header.payload_len, None);
-        let ours = ours.as_ref();
-        let frame = &mut frame[header_len - ours.len()..];
-        frame[..ours.len()].copy_from_slice(ours);
-        Ok(Some(match kind {
-            DataKind::Text => {
-                let text = arch::unmask_text_behind(frame, ours.len(), key);
-                let (text, frame) = text.ok_or(ProtocolError::InvalidUtf8)?;
-                Decoded::Framed(Message::Text(text), frame)
-            }
-            DataKind::Binary => {
-                mask::apply(&mut frame[ours.len()..], key, 0);
-                Decoded::Framed(Message::Binary(&frame[ours.len()..]), frame)
-            }
-        }))
     }
 
     /// See [`Connection::room`](crate::Connection::room).
@@ -334,6 +318,45 @@ impl Decoder {
     pub(crate) fn reset(&mut self) {
         self.partial = None;
     }
+}
+
+/// The extended length of a frame, in the shortest form, and where in its header the masking key
+/// is. `None` for a length of 7 bits, or in a longer form than it needs.
+#[inline(always)]
+fn extended_len(short: u8, head: &[u8; HEADER_BYTES_MAX]) -> Option<(u64, usize)> {
+    let [_, _, a, b, c, d, e, f, g, h, ..] = *head;
+    let len_16 = u64::from(u16::from_be_bytes([a, b]));
+    let len_64 = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    match short {
+        LENGTH_16 if len_16 >= u64::from(LENGTH_16) => Some((len_16, 4)),
+        LENGTH_64 if len_64 > u64::from(u16::MAX) => Some((len_64, 10)),
+        _ => None,
+    }
+}
+
+/// Lends a message as the frame that a server sends it in: the peer's header without the key, moved
+/// to where that ends.
+#[inline]
+fn framed_message(
+    kind: DataKind,
+    frame: &mut [u8],
+    key_at: usize,
+    key: MaskingKey,
+) -> Result<Event<'_>, ProtocolError> {
+    frame.copy_within(..key_at, key.len());
+    let frame = &mut frame[key.len()..];
+    frame[1] &= !MASK;
+    Ok(match kind {
+        DataKind::Text => {
+            let text = arch::unmask_text_behind(frame, key_at, key);
+            let (text, frame) = text.ok_or(ProtocolError::InvalidUtf8)?;
+            Event::Framed(Message::Text(text), frame)
+        }
+        DataKind::Binary => {
+            mask::apply(&mut frame[key_at..], key, 0);
+            Event::Framed(Message::Binary(&frame[key_at..]), frame)
+        }
+    })
 }
 
 /// A frame that is all there: a control frame, or a message in one frame.

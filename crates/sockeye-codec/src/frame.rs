@@ -22,9 +22,9 @@ pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 pub(crate) const FIN: u8 = 0x80;
 pub(crate) const RSV1: u8 = 0x40;
 const RSV2_RSV3: u8 = 0x30;
-const MASK: u8 = 0x80;
-const LENGTH_16: u8 = 126;
-const LENGTH_64: u8 = 127;
+pub(crate) const MASK: u8 = 0x80;
+pub(crate) const LENGTH_16: u8 = 126;
+pub(crate) const LENGTH_64: u8 = 127;
 
 /// Which end of the connection we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -158,13 +158,10 @@ impl<P: Port> Connection<P> {
     /// Sends what the kernel takes at once, and says how much that was.
     fn write(&mut self, bytes: &Outgoing<'_>) -> io::Result<usize> {
         loop {
-            let sent = match bytes {
-                Outgoing::Block(bytes) => self.stream.send(bytes),
+            let sent = match bytes.in_one() {
                 // The kernel has a shorter way for one.
-                Outgoing::Parts([part]) => self.stream.send(part),
-                Outgoing::Parts(parts) => self.stream.send_parts(parts),
-                Outgoing::Shared(bytes) => self.stream.send(bytes),
-                Outgoing::Deferred(block) => self.stream.send(block.bytes()),
+                Ok(bytes) => self.stream.send(bytes),
+                Err(parts) => self.stream.send_parts(parts),
             };
             match sent {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
@@ -411,6 +408,9 @@ impl<P: Port> Tx for SocketTx<P> {
     }
 
     fn write(&mut self, id: ConnId, parts: &[IoSlice<'_>]) -> usize {
+        if let [part] = parts {
+            return self.send(id, Outgoing::Borrowed(part));
+        }
         if parts.len() <= PARTS_MAX {
             return self.send(id, Outgoing::Parts(parts));
         }

@@ -1,7 +1,7 @@
 //! The backend on io_uring: one system call sends what a turn has to send, waits, and brings what
 //! has been received meanwhile. In a turn that takes long, what has to be sent leaves earlier.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::net::TcpListener;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::cqueue;
+use rustc_hash::FxHashMap;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::slots::ConnId;
@@ -48,10 +49,11 @@ pub struct Uring {
     /// What large connections receive into, one at a time.
     receive_buffer: Box<[u8]>,
     waker: Arc<OwnedFd>,
-    /// What came for connections that are paused or over their budget, in order.
-    held: HashMap<ConnId, VecDeque<Arrival>>,
+    /// What came for connections that are paused or over their budget, in order. No peer chooses an
+    /// id, so the cheapest hash does.
+    held: FxHashMap<ConnId, VecDeque<Arrival>>,
     /// What connections have received in this turn, where that may be more than the budget.
-    received: HashMap<ConnId, usize>,
+    received: FxHashMap<ConnId, usize>,
     /// All that arrived in this turn may be more than one connection's budget.
     counting: bool,
     happened: Vec<Completion>,
@@ -102,8 +104,8 @@ impl UringBuilder {
             tx: SocketTx::new(config, ring),
             buffers,
             waker: self.waker,
-            held: HashMap::new(),
-            received: HashMap::new(),
+            held: FxHashMap::default(),
+            received: FxHashMap::default(),
             counting: false,
             happened: Vec::new(),
             handled: Vec::new(),

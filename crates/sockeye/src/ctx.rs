@@ -171,17 +171,24 @@ impl<H: Handler> Ctx<'_, H> {
     fn write_through(&mut self, message: Message<'_>) {
         let header = encode::header(message);
         let (header, payload) = (header.as_ref(), message.as_bytes());
-        let came = self.frame.strip_prefix(header).is_some_and(|came| ptr::eq(came, payload));
-        let block = &mut self.cork.block;
-        let parts = if came && block.is_empty() {
+        if self.cork.block.is_empty() && self.came_as(header, payload) {
             // One part goes the kernel's shorter way.
-            &[IoSlice::new(self.frame)][..]
-        } else {
-            block.extend_from_slice(header);
-            &[IoSlice::new(block), IoSlice::new(payload)]
-        };
-        self.cork.backlog_bytes = self.tx.write(self.id, parts);
+            self.cork.backlog_bytes = self.tx.write(self.id, &[IoSlice::new(self.frame)]);
+            return;
+        }
+        let block = &mut self.cork.block;
+        block.extend_from_slice(header);
+        let parts = [IoSlice::new(block), IoSlice::new(payload)];
+        self.cork.backlog_bytes = self.tx.write(self.id, &parts);
         self.cork.block.clear();
+    }
+
+    /// Whether this is the frame that was lent, in the same place. Where its end and its length are
+    /// the payload's, so is the length in its header; its first byte is looked at.
+    #[inline]
+    fn came_as(&self, header: &[u8], payload: &[u8]) -> bool {
+        let came = self.frame.get(header.len()..).is_some_and(|came| ptr::eq(came, payload));
+        came && self.frame[0] == header[0]
     }
 
     #[inline(never)]
