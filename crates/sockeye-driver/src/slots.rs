@@ -25,7 +25,7 @@ impl ConnId {
 }
 
 const NONE: u32 = u32::MAX;
-/// A page: a size that allocators give without rounding up.
+/// A page at most; what fills one, or three quarters, allocators give without rounding up.
 const PAGE_BYTES: usize = 8 << 10;
 
 /// A table that grows by a page at a time: nothing moves when it grows, so a million connections
@@ -40,9 +40,10 @@ impl<T> Pages<T> {
         Self { pages: Vec::new() }
     }
 
+    /// A power of two, so that finding a place is a shift and not a division.
     const PER_PAGE: usize = {
         let fit = PAGE_BYTES / size_of::<T>();
-        if fit == 0 { 1 } else { fit }
+        if fit == 0 { 1 } else { 1 << fit.ilog2() }
     };
 
     fn len(&self) -> usize {

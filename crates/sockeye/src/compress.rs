@@ -9,7 +9,6 @@ use std::collections::HashMap;
 
 use bytes::{Bytes, BytesMut};
 use sockeye_codec::deflate::{Class, Compressor, Deflate, Inflater, Params};
-use sockeye_codec::handshake::HeadBuffer;
 use sockeye_codec::{Chunk, DataKind, Message, ProtocolError, Role};
 use sockeye_driver::{ConnId, Tx};
 
@@ -27,14 +26,6 @@ const SHARED_BYTES_MAX: usize = 16 << 20;
 /// The scratch space of larger bytes is not kept.
 const SCRATCH_BYTES_KEPT: usize = 1 << 20;
 
-/// What a connection has beside its link, where it has something.
-#[derive(Debug)]
-pub(crate) enum Aside {
-    /// The part of the request that has come; nothing after the handshake.
-    Head(HeadBuffer),
-    Deflate(Compression),
-}
-
 /// permessage-deflate of one connection.
 #[derive(Debug)]
 pub(crate) struct Compression {
@@ -47,26 +38,18 @@ impl Link {
     /// The connection has agreed on compression.
     pub(crate) fn start_compression(&mut self, params: &Params) {
         let deflate = Deflate::new(params, Role::Server);
-        let compression = Compression { deflate, used_tick: 0 };
-        self.aside = Some(Box::new(Aside::Deflate(compression)));
+        self.aside.get_or_insert_default().compression = Some(Compression { deflate, used_tick: 0 });
         self.set(flag::DEFLATE);
     }
 
     fn compression(&mut self) -> Option<&mut Compression> {
-        match self.aside.as_deref_mut() {
-            Some(Aside::Deflate(compression)) => Some(compression),
-            _ => None,
-        }
+        self.aside.as_mut()?.compression.as_mut()
     }
 
     /// Since when its context has not been used, if it has one.
     pub(crate) fn context_tick(&self) -> Option<Tick> {
-        match self.aside.as_deref() {
-            Some(Aside::Deflate(Compression { deflate, used_tick })) if deflate.has_context() => {
-                Some(*used_tick)
-            }
-            _ => None,
-        }
+        let Compression { deflate, used_tick } = self.aside.as_ref()?.compression.as_ref()?;
+        deflate.has_context().then_some(*used_tick)
     }
 
     pub(crate) fn park_context(&mut self) {

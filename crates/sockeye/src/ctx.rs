@@ -3,8 +3,6 @@
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::ptr;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use sockeye_codec::{CloseCode, Message, PreparedMessage, encode};
 use sockeye_driver::{ConnId, Tx};
@@ -349,11 +347,7 @@ impl<H: Handler> Ctx<'_, H> {
     /// This connection, for other threads.
     pub fn remote(&mut self) -> Remote {
         let id = self.id();
-        let alive = self
-            .link
-            .alive
-            .get_or_insert_with(|| Arc::new(AtomicBool::new(self.link.connection.is_open())));
-        Remote { handle: self.core.handle.clone(), id, alive: Arc::clone(alive) }
+        Remote { handle: self.core.handle.clone(), id, alive: self.link.alive() }
     }
 
     /// The server, for other threads. What is sent through it here may overtake what this callback

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sockeye_codec::deflate::Inflater;
+use sockeye_codec::handshake::HeadBuffer;
 use sockeye_codec::{
     CloseCode, CloseFrame, Codec, Connection, Event, Message, ProtocolError, SendError,
 };
 use sockeye_driver::{ConnId, Tx};
 
-use crate::compress::Aside;
+use crate::compress::Compression;
 use crate::ctx::Ctx;
 use crate::error::Closed;
 use crate::handler::Handler;
@@ -62,10 +63,17 @@ pub(crate) struct Link {
     pub(crate) stage_tick: Tick,
     /// The one entry in the wheel that counts.
     pub(crate) timer_tick: Tick,
-    /// Shared with the [`Remote`](crate::Remote)s that were asked for.
-    pub(crate) alive: Option<Arc<AtomicBool>>,
-    /// In the handshake, and where there is compression.
     pub(crate) aside: Option<Box<Aside>>,
+}
+
+/// What a connection has for a while, or only some have: so an idle one fits a line of the cache.
+#[derive(Debug, Default)]
+pub(crate) struct Aside {
+    /// The part of the request that has come; nothing after the handshake.
+    pub(crate) head: HeadBuffer,
+    pub(crate) compression: Option<Compression>,
+    /// Shared with the [`Remote`](crate::Remote)s that were asked for.
+    alive: Option<Arc<AtomicBool>>,
 }
 
 /// A connection.
@@ -114,7 +122,6 @@ impl<S> Session<S> {
                 received_tick: now,
                 stage_tick: now,
                 timer_tick: now,
-                alive: None,
                 aside: None,
             },
             data: None,
@@ -146,8 +153,15 @@ impl Link {
         Ok(())
     }
 
+    /// Whether it has neither ended nor begun to close, for other threads.
+    pub(crate) fn alive(&mut self) -> Arc<AtomicBool> {
+        let is_open = self.connection.is_open();
+        let alive = &mut self.aside.get_or_insert_default().alive;
+        Arc::clone(alive.get_or_insert_with(|| Arc::new(AtomicBool::new(is_open))))
+    }
+
     pub(crate) fn is_not_alive(&self) {
-        if let Some(alive) = &self.alive {
+        if let Some(alive) = self.aside.as_ref().and_then(|aside| aside.alive.as_ref()) {
             alive.store(false, Ordering::Release);
         }
     }
@@ -384,8 +398,8 @@ mod tests {
     /// promised 128 bytes.
     #[test]
     fn an_idle_session_is_small() {
-        assert_eq!(size_of::<Session<()>>(), 64);
-        assert_eq!(size_of::<Option<(u32, Session<()>)>>(), 72);
+        assert_eq!(size_of::<Session<()>>(), 56);
+        assert_eq!(size_of::<Option<(u32, Session<()>)>>(), 64, "a line of the cache");
         assert_eq!(size_of::<Connection>(), 16);
     }
 }

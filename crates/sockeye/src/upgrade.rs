@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 
 use sockeye_codec::deflate::{Params, negotiate};
-use sockeye_codec::handshake::{self, HandshakeError, HeadBuffer, HeaderLines, Response};
+use sockeye_codec::handshake::{self, HandshakeError, HeaderLines, Response};
 use sockeye_driver::TlsInfo;
 
-use crate::compress::Aside;
 use crate::handler::{Handler, Request, Upgrade, Verdict};
 use crate::session::{Session, log_panic};
 use crate::shard::Core;
@@ -33,11 +32,9 @@ pub(crate) fn receive<H: Handler>(
     out: &mut Vec<u8>,
 ) -> Progress<H::Session> {
     let limits = core.config.handshake_limits();
-    let head = || Box::new(Aside::Head(HeadBuffer::default()));
-    let mut aside = session.link.aside.take().unwrap_or_else(head);
-    let Aside::Head(buffer) = &mut *aside else { return Progress::Wait };
+    let mut aside = session.link.aside.take().unwrap_or_default();
     let mut lines = HeaderLines::new();
-    let request = match buffer.read(input, &limits) {
+    let request = match aside.head.read(input, &limits) {
         Ok(None) => {
             session.link.aside = Some(aside);
             return Progress::Wait;
