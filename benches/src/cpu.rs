@@ -56,7 +56,8 @@ pub fn raise_file_limit() -> io::Result<u64> {
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
-/// One line on the machine, for the report.
+/// One line on the machine, for the report. TCP's congestion control is in it because one that
+/// paces, as bbr does, has sends wait for timers, on loopback too.
 pub fn machine() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find(|line| line.starts_with("model name"));
@@ -65,7 +66,10 @@ pub fn machine() -> String {
     let vectors = if info.contains(" avx512bw") { ", AVX-512" } else { "" };
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let kernel = kernel.trim().split('-').next().unwrap_or_default();
-    format!("{processors} processors of {model}{vectors}, Linux {kernel}, loopback")
+    let control = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
+    let control = control.unwrap_or_else(|_| "unknown".into());
+    let control = control.trim();
+    format!("{processors} processors of {model}{vectors}, Linux {kernel}, loopback, TCP {control}")
 }
 
 #[cfg(test)]

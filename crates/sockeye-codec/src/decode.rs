@@ -10,9 +10,7 @@ use crate::arch;
 use crate::codec::{Codec, Limits};
 use crate::connection::Event;
 use crate::error::ProtocolError;
-use crate::frame::{
-    FIN, FrameHeader, HEADER_BYTES_MAX, LENGTH_16, LENGTH_64, MASK, OpCode,
-};
+use crate::frame::{FIN, FrameHeader, HEADER_BYTES_MAX, LENGTH_16, LENGTH_64, MASK, OpCode};
 use crate::mask::{self, MaskingKey};
 use crate::message::{Chunk, DataKind, Message};
 use crate::partial::{Landed, Partial, PartialFrame, PartialMessage, take};

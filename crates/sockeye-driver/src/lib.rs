@@ -32,6 +32,7 @@
 mod epoll;
 mod net;
 mod outbuf;
+mod prefetch;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod slots;
@@ -150,6 +151,13 @@ pub trait Sink<T: Tx> {
 pub trait Tx {
     /// The time, read once a turn.
     fn now(&self) -> Instant;
+
+    /// After the one in hand this connection will be sent to: a hint, for whoever sends to many in
+    /// a row, to bring what is known of it into cache meanwhile.
+    #[inline]
+    fn expect(&self, id: ConnId) {
+        let _ = id;
+    }
 
     /// Begins to connect: [`Sink::connected`] or [`Sink::closed`] follows.
     ///

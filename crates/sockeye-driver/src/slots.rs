@@ -1,6 +1,8 @@
 //! Connections by number. A number is used again, its generation is not: an id that outlived its
 //! connection finds nothing.
 
+use crate::prefetch::prefetch;
+
 /// A connection of one driver, for as long as it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
@@ -64,6 +66,13 @@ impl<T> Pages<T> {
         self.pages.get_mut(at / Self::PER_PAGE)?.get_mut(at % Self::PER_PAGE)
     }
 
+    #[inline]
+    fn prefetch(&self, at: usize) {
+        if let Some(value) = self.get(at) {
+            prefetch(value);
+        }
+    }
+
     fn iter(&self) -> impl Iterator<Item = &T> {
         self.pages.iter().flatten()
     }
@@ -122,6 +131,12 @@ impl<T> Slots<T> {
     pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
         let slot = self.slots.get_mut(id.at()).filter(|slot| slot.generation == id.generation)?;
         slot.value.as_mut()
+    }
+
+    /// It will be asked for soon.
+    #[inline]
+    pub(crate) fn expect(&self, id: ConnId) {
+        self.slots.prefetch(id.at());
     }
 
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<T> {
@@ -186,6 +201,12 @@ impl<T> SideTable<T> {
             Some(Some((generation, value))) if *generation == id.generation => Some(value),
             _ => None,
         }
+    }
+
+    /// The value of this connection will be asked for soon: it is brought into cache meanwhile.
+    #[inline]
+    pub fn expect(&self, id: ConnId) {
+        self.entries.prefetch(id.at());
     }
 
     /// Takes the value of this connection out.

@@ -378,6 +378,11 @@ impl<P: Port> Tx for SocketTx<P> {
         self.now
     }
 
+    #[inline]
+    fn expect(&self, id: ConnId) {
+        self.connections.expect(id);
+    }
+
     fn connect(&mut self, to: SocketAddr) -> io::Result<ConnId> {
         let stream = self.port.connect(to)?;
         self.register(stream, flag::CONNECTING)

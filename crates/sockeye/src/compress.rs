@@ -38,7 +38,8 @@ impl Link {
     /// The connection has agreed on compression.
     pub(crate) fn start_compression(&mut self, params: &Params) {
         let deflate = Deflate::new(params, Role::Server);
-        self.aside.get_or_insert_default().compression = Some(Compression { deflate, used_tick: 0 });
+        self.aside.get_or_insert_default().compression =
+            Some(Compression { deflate, used_tick: 0 });
         self.set(flag::DEFLATE);
     }
 

@@ -62,9 +62,11 @@ pub(crate) struct Deliveries {
     bytes_max: usize,
 }
 
-/// Bytes for one connection, in the order in which they were produced. Both methods return whether
-/// the connection is there and open.
+/// Bytes for one connection, in the order in which they were produced. The methods that send return
+/// whether the connection is there and open.
 pub(crate) trait Deliver {
+    /// After the one in hand comes this one.
+    fn expect(&self, id: ConnId);
     /// One send of bytes that others may get too.
     fn shared(&mut self, id: ConnId, frames: &Bytes) -> bool;
     /// One send of several pieces. `last`: a close frame stands at the end.
@@ -166,7 +168,11 @@ impl Deliveries {
         if let To::Topic { topic, except: None } = first.to
             && self.entries.iter().all(|entry| entry.to == first.to)
         {
-            for id in topics.subscribers(topic) {
+            let subscribers = topics.subscribers(topic);
+            for (at, id) in subscribers.iter().enumerate() {
+                if let Some(next) = subscribers.get(at + 1) {
+                    to.expect(*next);
+                }
                 sent += count * usize::from(to.shared(*id, &frames));
             }
         } else {
@@ -197,7 +203,11 @@ impl Deliveries {
         }
         self.receivers.sort_unstable();
         let mut sent = 0;
-        for share in self.receivers.chunk_by(|a, b| a.id == b.id) {
+        let mut shares = self.receivers.chunk_by(|a, b| a.id == b.id).peekable();
+        while let Some(share) = shares.next() {
+            if let Some(next) = shares.peek() {
+                to.expect(next[0].id);
+            }
             let id = share[0].id;
             let entries = share.iter().map(|receiver| &self.entries[receiver.entry as usize]);
             let last = entries.clone().position(|entry| entry.to == To::OneLast(id));
@@ -230,6 +240,7 @@ mod tests {
     struct Log(Vec<(u64, String, bool)>);
 
     impl Deliver for Log {
+        fn expect(&self, _id: ConnId) {}
         fn shared(&mut self, id: ConnId, frames: &Bytes) -> bool {
             let text = String::from_utf8(frames.to_vec()).unwrap();
             self.0.push((id.to_bits(), text, false));

@@ -145,6 +145,12 @@ impl<T: Tx, S> Outlet<'_, T, S> {
 
 impl<T: Tx, S> Deliver for Outlet<'_, T, S> {
     #[inline]
+    fn expect(&self, id: ConnId) {
+        self.tx.expect(id);
+        self.sessions.expect(id);
+    }
+
+    #[inline]
     fn shared(&mut self, id: ConnId, frames: &Bytes) -> bool {
         let Some(link) = self.link(id, false) else { return false };
         let waiting = if link.is(flag::DEFLATE) {

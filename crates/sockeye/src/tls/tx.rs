@@ -157,6 +157,12 @@ impl<T: Tx> Tx for TlsTx<'_, T> {
         self.inner.now()
     }
 
+    #[inline]
+    fn expect(&self, id: ConnId) {
+        self.inner.expect(id);
+        self.tls.connections.expect(id);
+    }
+
     /// Servers connect to nobody.
     fn connect(&mut self, _to: SocketAddr) -> io::Result<ConnId> {
         Err(ErrorKind::Unsupported.into())
