@@ -38,18 +38,18 @@ impl Link {
     /// The connection has agreed on compression.
     pub(crate) fn start_compression(&mut self, params: &Params) {
         let deflate = Deflate::new(params, Role::Server);
-        self.aside.get_or_insert_default().compression =
-            Some(Compression { deflate, used_tick: 0 });
+        let compression = Box::new(Compression { deflate, used_tick: 0 });
+        self.aside.get_or_insert_default().compression = Some(compression);
         self.set(flag::DEFLATE);
     }
 
     fn compression(&mut self) -> Option<&mut Compression> {
-        self.aside.as_mut()?.compression.as_mut()
+        self.aside.as_mut()?.compression.as_deref_mut()
     }
 
     /// Since when its context has not been used, if it has one.
     pub(crate) fn context_tick(&self) -> Option<Tick> {
-        let Compression { deflate, used_tick } = self.aside.as_ref()?.compression.as_ref()?;
+        let Compression { deflate, used_tick } = self.aside.as_ref()?.compression.as_deref()?;
         deflate.has_context().then_some(*used_tick)
     }
 

@@ -71,7 +71,8 @@ pub(crate) struct Link {
 pub(crate) struct Aside {
     /// The part of the request that has come; nothing after the handshake.
     pub(crate) head: HeadBuffer,
-    pub(crate) compression: Option<Compression>,
+    /// In a box of its own: a connection with a `Remote` is to cost little.
+    pub(crate) compression: Option<Box<Compression>>,
     /// Shared with the [`Remote`](crate::Remote)s that were asked for.
     alive: Option<Arc<AtomicBool>>,
 }
