@@ -1,4 +1,4 @@
-//! Counts the instructions of eleven operations of the codec under valgrind and holds them against
+//! Counts the instructions of twelve operations of the codec under valgrind and holds them against
 //! `benches/instructions.txt`. A count does not depend on what else the machine does, so that a
 //! change of a few per cent is seen, which no clock would show.
 
@@ -31,7 +31,7 @@ struct Options {
 /// A name, and what prepares the operation and hands it to [`measured`].
 type Operation = (&'static str, fn());
 
-const OPERATIONS: [Operation; 11] = [
+const OPERATIONS: [Operation; 12] = [
     ("unmask-64k", unmask),
     ("receive-text-32", || {
         receive(&frame(true, OpCode::Text, texts::ascii(32).as_bytes()), 1 << 18)
@@ -47,6 +47,7 @@ const OPERATIONS: [Operation; 11] = [
         receive(&frame(true, OpCode::Text, texts::mixed(16 << 10).as_bytes()), 1 << 10);
     }),
     ("receive-16-fragments-of-100", receive_fragments),
+    ("receive-binary-1k", || receive(&frame(true, OpCode::Binary, &[0xA5; 1_024]), 1 << 18)),
     ("receive-ping-and-answer", || receive(&frame(true, OpCode::Ping, b"are you there?"), 1 << 18)),
     ("encode-32-by-server", || encode(32, None)),
     ("encode-4k-by-client", || encode(4 << 10, Some(KEY))),
