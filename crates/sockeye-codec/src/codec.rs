@@ -115,13 +115,8 @@ impl Codec {
         self.masking_keys.as_mut().map(|keys| keys.random::<u32>().to_ne_bytes())
     }
 
-    /// A message that was put together is lent out.
-    #[inline]
-    pub(crate) const fn has_lent(&self) -> bool {
-        self.scratch.lent.is_some()
-    }
-
     /// Takes back the message that was lent out last.
+    #[inline]
     pub(crate) fn take_back(&mut self) {
         if let Some(lent) = self.scratch.lent.take() {
             self.release(lent);

@@ -146,7 +146,8 @@ impl Connection {
         input: &mut &'i mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<'c>>, ProtocolError> {
-        if input.is_empty() && self.decoder.is_idle() && !codec.has_lent() {
+        if input.is_empty() && self.decoder.is_idle() {
+            codec.take_back();
             return Ok(None);
         }
         self.receive_long(codec, input, out)
@@ -161,14 +162,12 @@ impl Connection {
         input: &mut &'i mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<'c>>, ProtocolError> {
-        if self.state == State::Closed {
-            return self.receive_rest(codec, input, out);
+        if self.state != State::Closed
+            && let Some(message) = self.decoder.long_message(self.mode, codec, input)
+        {
+            return message.map(Some).map_err(|error| self.fail_whole(error, codec, out));
         }
-        match self.decoder.long_message(self.mode, codec, input) {
-            Some(Ok(event)) => Ok(Some(event)),
-            Some(Err(error)) => Err(self.fail_whole(error, codec, out)),
-            None => self.receive_rest(codec, input, out),
-        }
+        self.receive_rest(codec, input, out)
     }
 
     #[inline(never)]
@@ -178,8 +177,7 @@ impl Connection {
         input: &mut &'i mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<'c>>, ProtocolError> {
-        let is_idle = input.is_empty() && self.decoder.is_idle();
-        if is_idle || self.state == State::Closed {
+        if self.state == State::Closed {
             codec.take_back();
             *input = &mut [];
             return Ok(None);

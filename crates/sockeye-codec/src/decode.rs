@@ -86,13 +86,15 @@ impl Decoder {
             // No such frame is shorter than the longest header.
             && let Some(head) = input.first_chunk::<HEADER_BYTES_MAX>()
             && let [first @ (FIN_TEXT | FIN_BINARY), second, ..] = *head
-            && let Some((payload_len, key_at)) = extended_len(second ^ codec.whole.mask_bit, head)
+            && let short @ (LENGTH_16 | LENGTH_64) = second ^ codec.whole.mask_bit
+            && let Ok((payload_len, _)) = FrameHeader::payload_len(short, &head[2..])
             && payload_len <= codec.whole.payload_bytes_max
-            && let header_len = key_at + usize::from(codec.whole.key_len)
+            && let header_len = FrameHeader::len_from(second)
             && payload_len <= (input.len() - header_len) as u64
         {
             let frame = take(input, header_len + payload_len as usize);
             let kind = if first == FIN_TEXT { DataKind::Text } else { DataKind::Binary };
+            let key_at = header_len - usize::from(codec.whole.key_len);
             let key = frame[key_at..header_len].first_chunk().copied();
             if let Some(key) = key
                 && payload_len >= codec.framed_bytes_min as u64
@@ -315,20 +317,6 @@ impl Decoder {
     /// Drops all that is under way, when the connection ends.
     pub(crate) fn reset(&mut self) {
         self.partial = None;
-    }
-}
-
-/// The extended length of a frame, in the shortest form, and where in its header the masking key
-/// is. `None` for a length of 7 bits, or in a longer form than it needs.
-#[inline(always)]
-fn extended_len(short: u8, head: &[u8; HEADER_BYTES_MAX]) -> Option<(u64, usize)> {
-    let [_, _, a, b, c, d, e, f, g, h, ..] = *head;
-    let len_16 = u64::from(u16::from_be_bytes([a, b]));
-    let len_64 = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-    match short {
-        LENGTH_16 if len_16 >= u64::from(LENGTH_16) => Some((len_16, 4)),
-        LENGTH_64 if len_64 > u64::from(u16::MAX) => Some((len_64, 10)),
-        _ => None,
     }
 }
 

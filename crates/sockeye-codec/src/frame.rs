@@ -159,7 +159,7 @@ impl FrameHeader {
     /// The length and what follows it. "The minimal number of bytes MUST be used to encode the
     /// length", "the most significant bit MUST be 0" (section 5.2).
     #[inline]
-    fn payload_len(short: u8, rest: &[u8]) -> Result<(u64, &[u8]), ProtocolError> {
+    pub(crate) fn payload_len(short: u8, rest: &[u8]) -> Result<(u64, &[u8]), ProtocolError> {
         match short {
             LENGTH_16 => {
                 let (bytes, key) = rest.split_first_chunk::<2>().unwrap_or((&[0; 2], &[]));
